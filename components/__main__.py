@@ -1,0 +1,8 @@
+"""`python -m components`: list, show, run, check, new."""
+
+import sys
+
+from components.contract.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Content ids and the content-addressed store. Torch-free, and no import of DVC.
+
+A content id is DVC's own hash, so the string in `dvc.lock`, in a flow's cache key, in an MLflow tag and in the
+store is the same: the md5 of a file, or the md5 of DVC's directory listing with the suffix `.dir`. The store uses
+DVC's cache layout (`files/md5/ab/cdef...`), so what a flow stores `dvc checkout` can restore, and the other way round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import ArtifactError
+
+_CHUNK = 1 << 20
+
+
+def _md5_file(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        for name in names:
+            yield Path(folder) / name
+
+
+def _listing(root: Path) -> list[dict[str, str]]:
+    """DVC's directory object: one entry per file, sorted by relative path."""
+    entries = [{"md5": _md5_file(file), "relpath": file.relative_to(root).as_posix()} for file in _files(root)]
+    return sorted(entries, key=lambda entry: entry["relpath"])
+
+
+def _encode(listing: list[dict[str, str]]) -> bytes:
+    return json.dumps(listing, sort_keys=True).encode("utf-8")
+
+
+def _dir_id(listing: list[dict[str, str]]) -> str:
+    return hashlib.md5(_encode(listing), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def content_id(path: Path) -> str:
+    """The DVC hash of a file (`md5`) or folder (`md5.dir`). Raises ArtifactError if nothing is there."""
+    if path.is_dir():
+        return _dir_id(_listing(path))
+    if path.is_file():
+        return _md5_file(path)
+    raise ArtifactError(f"{path}: no such file or folder. Check the path, or run the step that makes it.")
+
+
+def is_content_id(text: str) -> bool:
+    """True for `<32 hex>` and `<32 hex>.dir`."""
+    stem = text.removesuffix(".dir")
+    return len(stem) == 32 and all(c in "0123456789abcdef" for c in stem)
+
+
+class Store:
+    """Objects by content id under `root`, in DVC's cache layout. Writes are atomic; reads verify."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _object(self, oid: str) -> Path:
+        return self.root / "files" / "md5" / oid[:2] / oid[2:]
+
+    def __contains__(self, oid: str) -> bool:
+        """All objects of `oid` are there (existence only; `get` verifies the bytes)."""
+        head = self._object(oid)
+        if not head.is_file():
+            return False
+        if not oid.endswith(".dir"):
+            return True
+        return all(self._object(entry["md5"]).is_file() for entry in self._read_listing(oid))
+
+    def _read_listing(self, oid: str) -> list[dict[str, str]]:
+        raw = self._object(oid).read_bytes()
+        if hashlib.md5(raw, usedforsecurity=False).hexdigest() + ".dir" != oid:
+            raise ArtifactError(f"store object {oid}: the listing is damaged. Delete {self._object(oid)} and rerun.")
+        listing: list[dict[str, str]] = json.loads(raw)
+        return listing
+
+    def _add_bytes(self, oid: str, data: bytes) -> None:
+        target = self._object(oid)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+
+    def _add_file(self, oid: str, source: Path) -> None:
+        target = self._object(oid)
+        if target.is_file() and target.stat().st_size == source.stat().st_size:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+
+    def put(self, path: Path) -> str:
+        """Copy a file or folder into the store; returns its content id."""
+        if not path.is_dir():
+            oid = content_id(path)
+            self._add_file(oid, path)
+            return oid
+        listing = _listing(path)
+        for entry in listing:
+            self._add_file(entry["md5"], path / entry["relpath"])
+        oid = _dir_id(listing)
+        self._add_bytes(oid, _encode(listing))  # last: a listing in the store means that its files are there
+        return oid
+
+    def get(self, oid: str, path: Path) -> None:
+        """Restore `oid` at `path` (replaced atomically), verifying every byte on the way."""
+        if oid not in self:
+            raise ArtifactError(f"store {self.root}: object {oid} is not there. Rerun the step that makes it.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+        if oid.endswith(".dir"):
+            temporary.mkdir()
+            for entry in self._read_listing(oid):
+                target = temporary / entry["relpath"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._object(entry["md5"]), target)
+        else:
+            shutil.copyfile(self._object(oid), temporary)
+        if (found := content_id(temporary)) != oid:
+            remove(temporary)
+            raise ArtifactError(
+                f"store {self.root}: object {oid} is damaged (its bytes hash to {found}). Delete it and rerun the step."
+            )
+        replace(temporary, path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace(temporary: Path, target: Path) -> None:
+    """Put a finished file or folder in its final place. What was there before is gone afterwards."""
+    if target.is_dir() or temporary.is_dir():
+        if target.exists():
+            old = target.with_name(f"{target.name}.old-{uuid.uuid4().hex[:8]}")
+            os.rename(target, old)
+            os.rename(temporary, target)
+            remove(old)
+            return
+        os.rename(temporary, target)
+        return
+    os.replace(temporary, target)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove `.tmp-*` and `.old-*` siblings that a killed run left beside `target`.
+
+    If the kill came between the two renames of `replace`, the old version is put back first.
+    """
+    if not target.parent.is_dir():
+        return
+    olds = sorted(target.parent.glob(f"{target.name}.old-*"))
+    if olds and not target.exists():
+        os.rename(olds[0], target)
+    for leftover in [*target.parent.glob(f"{target.name}.tmp-*"), *target.parent.glob(f"{target.name}.old-*")]:
+        remove(leftover)

@@ -1,0 +1,166 @@
+"""The command line of the contract. Imports nothing heavy, so that `list` and `show` answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import threading
+import time
+import typing
+from pathlib import Path
+from types import FrameType
+
+from components.contract.params import Choice, assign, dump, field_docs, parse_assignment, read_params_file
+from components.contract.run import run_component
+from components.contract.spec import Spec, all_specs, load_params_class, load_spec
+from components.errors import ParamsError, PreflowError, WiringError
+
+EXAMPLES = """examples:
+  python -m components list
+  python -m components show reward_modeling
+  python -m components run reward_modeling --params params.yaml \\
+      --in dataset=artifacts/align/feedback_curation/dataset --in base=artifacts/align/base_model/policy \\
+      --out model=artifacts/align/reward_modeling/model
+  python -m components check
+  python -m components new my_component
+
+exit codes: 0 done, 2 a user mistake (not retried), 3 bad data (not retried), anything else is a crash (retried)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m components",
+        description="List, show, run, check and scaffold components.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every component: name@version and summary")
+    show = commands.add_parser("show", help="ports, parameters with docs, resources of one component")
+    show.add_argument("name")
+    run = commands.add_parser("run", help="run one component on folders")
+    run.add_argument("name")
+    run.add_argument("--params", metavar="FILE[:KEY]", help="YAML file; KEY is the section (default: the name)")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one parameter")
+    run.add_argument("--in", action="append", default=[], metavar="PORT=PATH", dest="inputs", help="an input artifact")
+    run.add_argument("--out", action="append", default=[], metavar="PORT=PATH", dest="outputs", help="where to write")
+    check = commands.add_parser("check", help="prove that specs, params.yaml, dvc.yaml, flows and READMEs agree")
+    check.add_argument("--write", action="store_true", help="rewrite the generated READMEs and docs first")
+    new = commands.add_parser("new", help="scaffold a component")
+    new.add_argument("name")
+    return top
+
+
+def _pairs(items: list[str], flag: str) -> list[tuple[str, Path]]:
+    pairs = []
+    for item in items:
+        port, sign, path = item.partition("=")
+        if not sign or not path:
+            raise WiringError(f"{flag} {item}: must be PORT=PATH. For example {flag} dataset=artifacts/dataset.")
+        pairs.append((port, Path(path)))
+    return pairs
+
+
+def _section(name: str, argument: str | None, overrides: list[str]) -> dict[str, object]:
+    section: dict[str, object] = {}
+    if argument:
+        file, _, key = argument.partition(":")
+        raw = read_params_file(Path(file))
+        if (key or name) not in raw:
+            raise ParamsError(f"{file}: no section '{key or name}'. Add it, or pass --params {file}:SECTION.")
+        section = raw[key or name] or {}
+    for text in overrides:
+        keys, value = parse_assignment(text)
+        assign(section, keys, value)
+    return section
+
+
+def _end_with_parent() -> None:
+    """Exit when the driver that started this process dies (PREFLOW_PARENT_PID), so that no step outlives its flow."""
+    parent = int(os.environ.get("PREFLOW_PARENT_PID", "0"))
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(143)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(143)  # unwinds, so that half-written outputs are removed
+
+
+def _run(args: argparse.Namespace) -> int:
+    _end_with_parent()
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    section = _section(args.name, args.params, args.set)
+    inputs: dict[str, list[Path]] = {}
+    for port, path in _pairs(args.inputs, "--in"):
+        inputs.setdefault(port, []).append(path)
+    record = run_component(args.name, section, inputs, dict(_pairs(args.outputs, "--out")))
+    for port, oid in record.outputs.items():
+        print(f"{record.component} {port} {oid}")
+    return 0
+
+
+def describe(spec: Spec) -> str:
+    """What `show` prints and the generated README holds."""
+    lines = [f"{spec.ref}  {spec.summary}", ""]
+    for title, ports in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+        lines.append(f"{title}:")
+        for port in ports.values():
+            flags = "".join(f" ({flag})" for flag in ("many", "optional") if getattr(port, flag))
+            lines.append(f"  {port.name}: {port.type}{flags}  {port.doc}".rstrip())
+    lines.append("parameters:")
+    lines += _describe_params(load_params_class(spec), "  ")
+    lines.append("resources: " + ", ".join(f"{key} {value}" for key, value in spec.resources.items()))
+    return "\n".join(lines)
+
+
+def _describe_params(cls: type, indent: str) -> list[str]:
+    docs, hints, lines = field_docs(cls), typing.get_type_hints(cls), []
+    for f in dataclasses.fields(cls):
+        default = "required"
+        if f.default is not dataclasses.MISSING:
+            default = repr(dump(f.default))
+        elif f.default_factory is not dataclasses.MISSING:
+            default = repr(dump(f.default_factory()))
+        kind = hints[f.name]
+        nested = dataclasses.is_dataclass(kind) and kind is not Choice
+        lines.append(f"{indent}{f.name}{'' if nested else f' = {default}'}  {docs.get(f.name, '')}".rstrip())
+        if nested:
+            lines += _describe_params(kind, indent + "  ")
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        if args.command == "list":
+            width = max((len(spec.ref) for spec in all_specs().values()), default=0)
+            for spec in all_specs().values():
+                print(f"{spec.ref:<{width}}  {spec.summary}")
+            return 0
+        if args.command == "show":
+            print(describe(load_spec(args.name)))
+            return 0
+        if args.command == "run":
+            return _run(args)
+        if args.command == "new":
+            from components.contract.new import scaffold
+
+            print(scaffold(args.name))
+            return 0
+        from components.contract.check import check
+
+        return check(Path.cwd(), write=args.write)
+    except PreflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code

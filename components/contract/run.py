@@ -1,0 +1,220 @@
+"""Run one component: check the inputs, build the parameters, call `run`, put the outputs in place, write the record."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components import artifacts
+from components.contract.params import build, dump
+from components.contract.record import Ids, Record, identity, load_record, record_path
+from components.contract.spec import Spec, check_artifact, load_params_class, load_spec
+from components.errors import ArtifactError, WiringError, nearest
+
+Metrics = Mapping[str, Any]
+"""What `run` returns: a flat mapping of metric name to number, text or {value, n, ci_low, ci_high}. It must be
+reproducible: anything with a clock in it goes to `outputs.execution` instead."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input artifact: where it is, what it is, and (if known) the record of how it was made."""
+
+    port: str
+    type: str
+    path: Path
+    id: str
+    record: Record | None = None
+
+
+class Inputs:
+    """The inputs of a run, by port."""
+
+    def __init__(self, items: dict[str, list[Input]], spec: Spec) -> None:
+        self._items, self._spec = items, spec
+
+    def __getitem__(self, port: str) -> Input:
+        return self._items[port][0]
+
+    def __contains__(self, port: str) -> bool:
+        return bool(self._items.get(port))
+
+    def __iter__(self) -> Iterator[Input]:
+        return (item for items in self._items.values() for item in items)
+
+    def get(self, port: str) -> Input | None:
+        """An optional input, or None."""
+        return self._items[port][0] if port in self else None
+
+    def many(self, port: str) -> list[Input]:
+        """All artifacts of a `many` port, ordered by content id (the order on the command line does not matter)."""
+        return list(self._items.get(port, []))
+
+    def ids(self) -> Ids:
+        return {
+            port: [item.id for item in items] if self._spec.inputs[port].many else items[0].id
+            for port, items in self._items.items()
+            if items
+        }
+
+
+@dataclass
+class Outputs:
+    """Where to write. `outputs["model"]` is an empty folder that becomes the artifact when `run` returns.
+
+    `workdir` belongs to this identity and survives a crash: checkpoints go there, it is deleted on success.
+    `cache` is shared by all runs of this machine: only values that a key determines completely go there.
+    `execution` takes what is true of this run only (seconds, memory, throughput); it is kept beside the record.
+    """
+
+    folders: dict[str, Path]
+    identity: str
+    workdir: Path
+    cache: Path
+    execution: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, port: str) -> Path:
+        return self.folders[port]
+
+
+def home() -> Path:
+    """$PREFLOW_HOME or .preflow: checkpoints, caches, the embedded servers' databases."""
+    return Path(os.environ.get("PREFLOW_HOME", ".preflow")).absolute()
+
+
+def resolve_inputs(spec: Spec, paths: dict[str, list[Path]]) -> Inputs:
+    """Check ports and artifacts, compute content ids. Raises WiringError, ArtifactError."""
+    for port in paths:
+        if port not in spec.inputs:
+            raise WiringError(f"{spec.name} --in {port}: no such input.{nearest(port, spec.inputs)}")
+    items: dict[str, list[Input]] = {}
+    for name, expected in spec.inputs.items():
+        given = paths.get(name, [])
+        if not given and not expected.optional:
+            raise WiringError(f"{spec.name}: input '{name}' ({expected.type}) is missing. Pass --in {name}=PATH.")
+        if len(given) > 1 and not expected.many:
+            raise WiringError(f"{spec.name} --in {name}: takes one artifact (got {len(given)}). Pass it once.")
+        items[name] = sorted((_input(spec, name, path) for path in given), key=lambda item: item.id)
+    return Inputs(items, spec)
+
+
+def _input(spec: Spec, port: str, path: Path) -> Input:
+    kind = spec.inputs[port].type
+    check_artifact(kind, path, f"{spec.name} --in {port}")
+    oid = artifacts.content_id(path)
+    record = load_record(path)
+    if record is not None and oid not in record.outputs.values():
+        raise ArtifactError(
+            f"{spec.name} --in {port}: {path} was changed after it was made (its record says "
+            f"{', '.join(record.outputs.values())}, its content is {oid}). Rerun the step that makes it."
+        )
+    return Input(port=port, type=kind, path=path, id=oid, record=record)
+
+
+def run_component(
+    name: str, raw_params: dict[str, Any] | None, input_paths: dict[str, list[Path]], output_paths: dict[str, Path]
+) -> Record:
+    """Run one component from start to finish; returns its record.
+
+    Outputs appear under their final names only when complete; a killed run leaves nothing that looks finished.
+    """
+    spec = load_spec(name)
+    params: Any = build(load_params_class(spec), raw_params, f"params.{name}")
+    _check_output_ports(spec, output_paths)
+    inputs = resolve_inputs(spec, input_paths)
+    ids = inputs.ids()
+    resolved = dump(params)
+    run_id = identity(spec.ref, resolved, ids)
+    started = time.time()
+    main = int(os.environ.get("RANK", "0")) == 0  # under torchrun only rank 0 keeps what it writes
+    temporaries = _open_outputs(output_paths, keep=main)
+    workdir = home() / "work" / run_id
+    workdir.mkdir(parents=True, exist_ok=True)
+    cache = home() / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    outputs = Outputs(temporaries, run_id, workdir, cache)
+    try:
+        module = importlib.import_module(f"components.{name}.run")
+        metrics = dict(module.run(params, inputs, outputs) or {})
+        for port, folder in temporaries.items():
+            if main:
+                check_artifact(spec.outputs[port].type, folder, f"{name} output {port}")
+        record = _record(spec, run_id, resolved, inputs, temporaries, metrics)
+        if main:
+            _publish(record, temporaries, output_paths, outputs.execution, started)
+            shutil.rmtree(workdir, ignore_errors=True)
+        return record
+    finally:
+        for folder in temporaries.values():
+            artifacts.remove(folder)
+
+
+def _check_output_ports(spec: Spec, paths: dict[str, Path]) -> None:
+    for port in paths:
+        if port not in spec.outputs:
+            raise WiringError(f"{spec.name} --out {port}: no such output.{nearest(port, spec.outputs)}")
+    for port in spec.outputs:
+        if port not in paths:
+            raise WiringError(f"{spec.name}: output '{port}' has no place. Pass --out {port}=PATH.")
+
+
+def _open_outputs(paths: dict[str, Path], keep: bool) -> dict[str, Path]:
+    temporaries = {}
+    for port, path in paths.items():
+        if not keep:
+            temporaries[port] = Path(tempfile.mkdtemp(prefix=f"preflow-rank-{port}-"))
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.clear_leftovers(path)
+        temporaries[port] = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+        temporaries[port].mkdir()
+    return temporaries
+
+
+def _record(
+    spec: Spec, run_id: str, params: dict[str, Any], inputs: Inputs, folders: dict[str, Path], metrics: dict[str, Any]
+) -> Record:
+    lineage: dict[str, dict[str, Any]] = {}
+    for item in inputs:
+        lineage.update(item.record.as_ancestor() if item.record else {item.id: {"external": item.type}})
+    return Record(
+        component=spec.ref,
+        identity=run_id,
+        params=params,
+        inputs=inputs.ids(),
+        outputs={port: artifacts.content_id(folder) for port, folder in folders.items()},
+        metrics=metrics,
+        lineage=lineage,
+    )
+
+
+def _publish(
+    record: Record, temporaries: dict[str, Path], paths: dict[str, Path], execution: dict[str, Any], started: float
+) -> None:
+    facts = {
+        "started": started,
+        "seconds": round(time.time() - started, 3),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "git_commit": os.environ.get("PREFLOW_GIT_COMMIT", ""),
+        "image": os.environ.get("PREFLOW_IMAGE", ""),
+        **execution,
+    }
+    record.to_json()  # a metric that is not JSON must fail before anything is in place
+    for path in paths.values():
+        record_path(path).unlink(missing_ok=True)  # never an old record beside a new output
+    for port, path in paths.items():
+        artifacts.replace(temporaries[port], path)
+    for path in paths.values():
+        artifacts.write_text(path.with_name(path.name + ".execution.json"), json.dumps(facts, indent=1) + "\n")
+        record.write(path)

@@ -1,0 +1,1 @@
+"""Prefect flows, one file per business process, and the bridge that runs a component somewhere."""
