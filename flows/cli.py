@@ -1,0 +1,163 @@
+"""The `preflow` command. Light to import: prefect, mlflow and torch are loaded by the commands that need them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from components.errors import PreflowError, UserError, nearest
+from flows import env, models_cli
+
+app = typer.Typer(
+    help="Human preference learning of language models: feedback in, gated and registered models out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(models_cli.app, name="models", help="The registry: versions, lineage, promotion, rollback.")
+console = Console(highlight=False)
+
+Flow = Annotated[str, typer.Argument(help="align or retrain")]
+ProfileName = Annotated[str, typer.Option("--profile", "-p", help="a file of flows/profiles, for example hh")]
+Raw = Annotated[str, typer.Option("--raw", help="file or folder of feedback, in place of the profile's")]
+Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="STEP.KEY=VALUE", help="override a parameter")]
+NAMES = ("align", "retrain")
+
+
+def _known(flow: str) -> None:
+    if flow not in NAMES:
+        raise UserError(f"flow '{flow}': no such flow.{nearest(flow, NAMES)}")
+
+
+@app.command()
+def run(
+    flow: Flow,
+    profile: ProfileName = "",
+    raw: Raw = "",
+    overrides: Overrides = [],  # noqa: B006  (typer reads the default, nobody changes it)
+    online: Annotated[bool, typer.Option(help="allow downloads of models named by hub id")] = False,
+) -> None:
+    """Run a flow here. Finished steps are kept: rerun after a crash and it goes on where it stopped.
+
+    Examples: [bold]preflow run align[/] · [bold]preflow run align --profile hh[/] ·
+    [bold]preflow run align -s policy_optimization.seed=1 -s policy_optimization.objective.beta=0.2[/]
+    """
+    _known(flow)
+    if online:
+        os.environ["HF_HUB_OFFLINE"] = "0"
+    env.prepare()
+    from flows.server import alive, driver_tag, prefect_api
+    from flows.settings import load_settings
+
+    load_settings(flow, profile, raw, tuple(overrides)).raw_feedback()  # mistakes before anything is started
+    with prefect_api():
+        from prefect import tags
+
+        from flows.catalogue import FLOWS
+        from flows.run_folder import mark_interrupted
+
+        mark_interrupted(Path("runs"), alive)
+        with tags(driver_tag()):
+            table = FLOWS[flow].run(profile=profile, raw=raw, overrides=tuple(overrides))
+    _print_table(f"{flow}: outcome", table)
+    console.print(
+        "Dashboards: [bold]preflow ui[/] serves Prefect (http://127.0.0.1:4200) and MLflow (http://127.0.0.1:5000)"
+    )
+
+
+def _print_table(title: str, rows: dict[str, str]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False, pad_edge=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+@app.command()
+def plan(
+    flow: Flow,
+    profile: ProfileName = "",
+    raw: Raw = "",
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Show what a run would do: each step cached or not and why, and what it needs. Runs nothing."""
+    _known(flow)
+    env.prepare()
+    from flows.plan import make_plan
+    from flows.settings import load_settings
+
+    settings = load_settings(flow, profile, raw, tuple(overrides))
+    table = Table("step", "component", "action", "why", "resources", title=f"{flow}: plan", title_justify="left")
+    colours = {"cached": "blue", "runs": "green", "depends": "yellow"}
+    for step in make_plan(settings).steps:
+        action = f"[{colours[step.action]}]{step.action}[/]"
+        table.add_row(step.step, step.component, action, step.why, step.resources)
+    console.print(table)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="for Prefect; another free one is taken if it is in use")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="for MLflow; likewise")] = 5000,
+) -> None:
+    """Serve Prefect's dashboard and MLflow's on the embedded stores, until Ctrl-C."""
+    from flows.ui import serve_ui
+
+    serve_ui(port, mlflow_port, lambda line: console.print(line))
+
+
+@app.command("add-feedback")
+def add_feedback(
+    file: Annotated[Path, typer.Argument(help="feedback in a known format")],
+    inbox: Annotated[Path, typer.Option(help="the folder that retraining reads")] = Path("data/inbox"),
+) -> None:
+    """Put a file of feedback into the inbox and tell the server, so that retraining on new feedback starts."""
+    env.prepare()
+    from flows.inbox import add_feedback as add
+    from flows.inbox import announce
+    from flows.server import known_server
+
+    console.print(f"added {add(file, inbox)}")
+    url = os.environ.get("PREFECT_API_URL") or known_server()
+    if url:
+        os.environ["PREFECT_API_URL"] = url
+        announce(inbox)
+        console.print(f"told {url}")
+    else:
+        console.print("No server is running: the next `preflow run retrain --raw " + str(inbox) + "` will use it.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and this project; every problem comes with its remedy."""
+    env.prepare()
+    from flows.doctor import examine
+
+    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
+    bad = False
+    for finding in examine():
+        remedy = f"  [dim]{finding.remedy}[/]" if finding.remedy and finding.level != "ok" else ""
+        console.print(f"{marks[finding.level]} {finding.what}{remedy}")
+        bad = bad or finding.level == "bad"
+    raise typer.Exit(2 if bad else 0)
+
+
+def main() -> None:
+    """Entry point: deliberate errors become one line and their exit code."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except PreflowError as error:
+        Console(stderr=True, highlight=False, markup=False).print(f"error: {error}")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The beginning and the end of a run: its folder, what Prefect shows, what DVC knows, the table a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import prefect.runtime
+from prefect import get_run_logger
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from components.contract.record import Record
+from flows import dvc_sync, env
+from flows.run_folder import estimate
+from flows.settings import Settings
+from flows.step import Run
+
+# metric -> what a person calls it, in the order of the closing table
+HEADLINES = {
+    "reward_model.accuracy": "reward model accuracy (held out)",
+    "baseline.length.accuracy": "  baseline: longer wins",
+    "baseline.bag_of_words.accuracy": "  baseline: bag of words",
+    "implicit_reward.accuracy": "implicit reward accuracy",
+    "win_rate.reward_model.vs_reference": "win rate over base (reward model)",
+    "win_rate.judge.vs_reference": "win rate over base (judge)",
+    "win_rate.judge.vs_champion": "win rate over champion (judge)",
+    "win_rate.gold.vs_reference": "win rate over base (known truth)",
+    "win_rate.gold.vs_champion": "win rate over champion (known truth)",
+    "kl.sequence_k1": "KL to base (nats per answer)",
+    "length.ratio_to_reference": "length, as a ratio to base",
+}
+
+
+class ConcludedRun(Run):
+    """A run that can also say how it ended."""
+
+    def conclude(self, message: str = "") -> dict[str, str]:
+        """Tell Prefect, DVC and the run folder; returns the closing table."""
+        table = summary(self, message)
+        self._tell_prefect(table)
+        note = dvc_sync.commit(self.settings, self.records)
+        if note:
+            get_run_logger().warning(note)
+        self.folder.end("done", "", list(table.items()))
+        return table
+
+    def _tell_prefect(self, table: dict[str, str]) -> None:
+        create_table_artifact(
+            key=f"{self.settings.flow}-outcome",
+            table=[{"what": name.strip(), "value": value} for name, value in table.items()],
+            description=f"Outcome of {self.id}",
+        )
+        page = (self.folder.path / "index.html").absolute()
+        create_link_artifact(link=page.as_uri(), link_text=str(page), key=f"{self.settings.flow}-run-folder")
+        report = self.folder.path / "evaluation-report.html"
+        if report.is_file():
+            create_link_artifact(
+                link=report.absolute().as_uri(), link_text=str(report.absolute()), key=f"{self.settings.flow}-report"
+            )
+        if "feedback_curation" in self.records:
+            card = _metrics_markdown("Data card", self.records["feedback_curation"])
+            create_markdown_artifact(markdown=card, key=f"{self.settings.flow}-data-card")
+
+
+def _metrics_markdown(title: str, record: Record) -> str:
+    rows = "\n".join(f"| {name} | {estimate(value)} |" for name, value in record.metrics.items())
+    ids = ", ".join(f"{port} `{oid}`" for port, oid in record.outputs.items())
+    return f"# {title}\n{record.component}: {ids}\n\n| what | value |\n|---|---|\n{rows}\n"
+
+
+@contextmanager
+def open_run(settings: Settings) -> Iterator[ConcludedRun]:
+    """A run with its folder; whatever ends it early is written there before it goes on."""
+    env.prepare()
+    run = ConcludedRun(settings, str(prefect.runtime.flow_run.name or "local"))
+    try:
+        yield run
+    except Exception as error:
+        run.folder.end("failed", str(error))
+        raise
+    except BaseException:  # Ctrl-C, SIGTERM, a cancelled run
+        run.folder.end("interrupted", "Ended from outside. Rerun: finished steps are kept.")
+        raise
+
+
+def summary(run: Run, message: str = "") -> dict[str, str]:
+    """The closing table: what a person asks first after a run."""
+    metrics = dict(run.records["evaluation"].metrics) if "evaluation" in run.records else {}
+    table = {label: estimate(metrics[name]) for name, label in HEADLINES.items() if name in metrics}
+    if "registration" in run.records:
+        record = run.records["registration"]
+        table["gate"] = str(record.metrics.get("gate", "unknown"))
+        table["registered"] = _registered_version(record)
+    if message:
+        table["outcome"] = message
+    table["cached steps"] = f"{_cached(run)} of {len(run.records)}"
+    table["run page"] = str(run.folder.path / "index.html")
+    return table
+
+
+def _cached(run: Run) -> int:
+    return sum(step.status == "cached" for step in run.folder.steps.values())
+
+
+def _registered_version(record: Record) -> str:
+    from components.registry import Registry
+
+    name: Any = record.params["name"]
+    version = Registry().find(record.identity)
+    return f"{name} version {version.version}{_aliases(version)}" if version else f"{name}: not registered"
+
+
+def _aliases(version: Any) -> str:
+    return f" ({', '.join(version.aliases)})" if version.aliases else " (no alias)"

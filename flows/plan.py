@@ -1,0 +1,74 @@
+"""`preflow plan`: what a run would do, step by step, and why. Runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.artifacts import content_id
+from components.contract.record import Ids, Record, identity
+from flows.cache import Cache, explain
+from flows.graph import Graph, Handle, Node
+from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """`cached`: the outputs are there. `runs`: they are not. `depends`: an input is still to be made."""
+
+    step: str
+    component: str
+    action: str
+    why: str
+    resources: str
+
+
+class Plan:
+    """Walks a graph as a run would, with identities instead of work."""
+
+    def __init__(self, settings: Settings, graph: Graph) -> None:
+        self.settings, self.cache = settings, Cache(Path.cwd())
+        self.known: dict[str, Record] = {}
+        self.steps = [self._step(node) for node in graph.nodes.values()]
+
+    def _step(self, node: Node) -> PlannedStep:
+        action, why = self._decide(node)
+        resources = ", ".join(f"{key} {value}" for key, value in node.spec.resources.items())
+        return PlannedStep(node.name, node.spec.ref, action, why, resources)
+
+    def _decide(self, node: Node) -> tuple[str, str]:
+        params = self.settings.section(node.name, node.spec)
+        open_inputs = [str(h) for handles in node.inputs.values() for h in handles if not self._is_known(h)]
+        if open_inputs:
+            return "depends", f"on {', '.join(open_inputs)}: cached only if that comes out as before"
+        ids = self._ids(node)
+        paths = {port: self.settings.output(node.name, port) for port in node.spec.outputs}
+        record = self.cache.find(identity(node.spec.ref, params, ids), paths)
+        if record is None:
+            return "runs", explain(node.spec, params, ids, paths)
+        missing = self.cache.missing(record, paths)
+        if missing:
+            return "runs", f"made before, but the output is gone: {', '.join(missing)}"
+        self.known[node.name] = record
+        return "cached", f"identity {record.identity}"
+
+    def _is_known(self, handle: Handle) -> bool:
+        return handle.path.exists() if handle.path is not None else handle.step in self.known
+
+    def _id(self, handle: Handle) -> str:
+        return content_id(handle.path) if handle.path is not None else self.known[handle.step].outputs[handle.port]
+
+    def _ids(self, node: Node) -> Ids:
+        return {
+            port: sorted(map(self._id, handles)) if node.spec.inputs[port].many else self._id(handles[0])
+            for port, handles in node.inputs.items()
+        }
+
+
+def make_plan(settings: Settings) -> Plan:
+    """The plan of a flow under these settings. Raises WiringError, ParamsError, ArtifactError."""
+    from flows.catalogue import FLOWS
+
+    graph = Graph()
+    FLOWS[settings.flow].wire(graph, settings.raw_feedback(), settings.profile.sources)
+    return Plan(settings, graph)

@@ -1,0 +1,231 @@
+"""The embedded Prefect server: started when no other is configured, ended with its driver, reconciled at next start.
+
+`python -m flows.server --port N --parent PID` serves until the process PID is gone, so that a driver killed hard leaves
+no server behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import write_text
+from components.contract.run import home
+from components.errors import PreflowError
+from flows import env
+
+DRIVER_TAG = "driver:"
+START_SECONDS = 120.0
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` if nothing listens there, else any free port on loopback."""
+    for port in (preferred, 0):
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise PreflowError("server: no free port on 127.0.0.1. Close a program that listens there.")
+
+
+def healthy(url: str, timeout: float = 1.0) -> bool:
+    """The Prefect API at `url` answers."""
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/health", timeout=timeout).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def known_server() -> str | None:
+    """The API of a server that `preflow ui` has running on this project, if it is alive."""
+    note = home() / "ui.json"
+    if not note.is_file():
+        return None
+    facts = json.loads(note.read_text(encoding="utf-8"))
+    return facts["prefect_api"] if _alive(facts["pid"], facts["started"]) and healthy(facts["prefect_api"]) else None
+
+
+def _started(pid: int) -> float:
+    """When a process started (a pid alone may have been given to another program since); 0 if it is gone."""
+    import psutil
+
+    try:
+        return round(float(psutil.Process(pid).create_time()), 1)
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _alive(pid: int, started: float) -> bool:
+    return abs(_started(pid) - started) < 2.0
+
+
+def alive(pid: int) -> bool:
+    """A process with this pid exists."""
+    return _started(pid) > 0
+
+
+def start(port: int, *, ui: bool = False) -> subprocess.Popen[bytes]:
+    """Start a server process on loopback; it ends when this process does."""
+    (home() / "prefect").mkdir(parents=True, exist_ok=True)
+    log = (home() / "prefect" / "server.log").open("ab")
+    argv = [sys.executable, "-m", "flows.server", "--port", str(port), "--parent", str(os.getpid())]
+    return subprocess.Popen([*argv, "--ui"] if ui else argv, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
+    """Block until the API answers. Raises PreflowError if the process ends or two minutes pass."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        if healthy(url):
+            return
+        time.sleep(0.1)
+    log = home() / "prefect" / "server.log"
+    process.kill()
+    raise PreflowError(f"server: the embedded Prefect server did not start (exit {process.returncode}). See {log}.")
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """An API to run flows against: $PREFECT_API_URL, else the server of `preflow ui`, else one of our own."""
+    env.prepare()
+    url = os.environ.get("PREFECT_API_URL") or known_server()
+    if url:
+        os.environ["PREFECT_API_URL"] = url
+        reconcile()
+        yield url
+        return
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_API_URL"] = url
+    process = start(port)
+    try:
+        import prefect  # noqa: F401  (takes as long as the server: import it while the server starts)
+
+        wait_until_healthy(process, url)
+        reconcile()
+        yield url
+        _drain_events()
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _drain_events() -> None:
+    """Let the last task-run events reach the server before it is stopped."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=10)
+
+
+def driver_tag() -> str:
+    """What marks the runs of this process: host, pid and start time."""
+    return f"{DRIVER_TAG}{platform.node()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def reconcile() -> list[str]:
+    """Mark runs whose driver on this host is dead as Crashed; returns their names."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    unfinished = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+    )
+    ended = []
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=unfinished, limit=200):
+            if _driver_is_dead(run.tags):
+                message = (
+                    "The process that drove this run is gone (killed or crashed). Rerun it: finished steps are kept."
+                )
+                client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+                _crash_tasks(client, run.id, message)
+                ended.append(run.name)
+    return ended
+
+
+def _crash_tasks(client: Any, run_id: Any, message: str) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.states import Crashed
+
+    for task in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])), limit=200):
+        if task.state is None or not task.state.is_final():
+            client.set_task_run_state(task.id, Crashed(message=message), force=True)
+
+
+def _driver_is_dead(tags: list[str]) -> bool:
+    for tag in tags:
+        if tag.startswith(DRIVER_TAG):
+            host, pid, started = tag.removeprefix(DRIVER_TAG).rsplit(":", 2)
+            return host == platform.node() and not _alive(int(pid), float(started))
+    return False
+
+
+def remember_ui(prefect_api_url: str, mlflow_url: str) -> Path:
+    """Note where the two UIs are, for other commands of this project."""
+    facts = {
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+        "prefect_api": prefect_api_url,
+        "prefect": prefect_api_url.removesuffix("/api"),
+        "mlflow": mlflow_url,
+    }
+    note = home() / "ui.json"
+    write_text(note, json.dumps(facts) + "\n")
+    return note
+
+
+def _end_with(parent: int) -> None:
+    started = _started(parent)
+
+    def watch() -> None:
+        while _alive(parent, started):
+            time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def serve(port: int, parent: int, ui: bool) -> None:
+    """Run the server in this process."""
+    _end_with(parent)
+    os.environ["PREFECT_SERVER_UI_ENABLED"] = "true" if ui else "false"
+    os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    env.prepare()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--ui", action="store_true")
+    options = parser.parse_args()
+    serve(options.port, options.parent, options.ui)

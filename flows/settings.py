@@ -1,0 +1,119 @@
+"""What a run is made of: the project's params.yaml, a profile over it, and the user's overrides over both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from components.contract.params import assign, build, dump, merge, parse_assignment, read_params_file
+from components.contract.spec import Spec, load_params_class
+from components.errors import ArtifactError, ParamsError, nearest
+from flows.graph import Graph, Handle
+
+PROFILES = Path(__file__).parent / "profiles"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named way to run a flow: `flows/profiles/<name>.yaml`."""
+
+    summary: str = ""
+    """One line for people."""
+    raw: str = ""
+    """Folder or file of raw feedback in place of the simulated one; $VARIABLES are filled in."""
+    sources: tuple[Literal["human", "llm", "heuristic"], ...] = ("human", "llm", "heuristic")
+    """Which kinds of feedback go into the data set."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Parameters over params.yaml, step by step (they are part of every step's identity)."""
+    runner: Literal["local"] = "local"
+    """Where steps run."""
+    retries: int = 2
+    """How often a crashed step is tried again (a user mistake or bad data never is)."""
+    retry_delay: float = 5.0
+    """Seconds before a retry."""
+
+
+def profile_names() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load_profile(name: str) -> Profile:
+    """A profile by name; the empty name is the default. Raises ParamsError."""
+    if not name:
+        return Profile()
+    if name not in profile_names():
+        raise ParamsError(f"profile '{name}': no such profile.{nearest(name, profile_names())}")
+    return build(Profile, read_params_file(PROFILES / f"{name}.yaml"), f"profile {name}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a flow run does. Paths are relative to the project folder."""
+
+    flow: str
+    profile_name: str
+    profile: Profile
+    params: dict[str, Any]
+    raw: str
+    overridden: bool
+
+    @property
+    def workspace(self) -> Path:
+        """Where this flow's outputs lie; `dvc.yaml` uses the same folder for the default profile of `align`."""
+        return Path("artifacts") / "-".join(filter(None, [self.flow, self.profile_name]))
+
+    def output(self, step: str, port: str) -> Path:
+        return self.workspace / step / port
+
+    def section(self, step: str, spec: Spec) -> dict[str, Any]:
+        """The resolved parameters of a step, every field included."""
+        if step not in self.params:
+            raise ParamsError(
+                f"params.yaml: no section '{step}'. Add it (see `python -m components show {spec.name}`)."
+            )
+        resolved = dump(build(load_params_class(spec), self.params[step], f"params.{step}"))
+        assert isinstance(resolved, dict)
+        return resolved
+
+    def raw_feedback(self) -> Handle | None:
+        """The external feedback this run is about; None when it is simulated."""
+        if not self.raw:
+            return None
+        path = Path(self.raw)
+        if not path.exists():
+            raise ArtifactError(
+                f"raw feedback: {path} does not exist. Pass --raw PATH, or set PREFLOW_DATA_DIR to the data folder."
+            )
+        return Graph.external("raw_feedback", path)
+
+
+def load_settings(flow: str, profile: str = "", raw: str = "", overrides: tuple[str, ...] = ()) -> Settings:
+    """params.yaml of the current folder, the profile over it, `--set` over both. Raises ParamsError."""
+    chosen = load_profile(profile)
+    params = read_params_file(Path("params.yaml"))
+    for section in chosen.params:
+        if section not in params:
+            raise ParamsError(f"profile {profile}: no section '{section}' in params.yaml.{nearest(section, params)}")
+    params = merge(params, chosen.params)
+    for text in overrides:
+        keys, value = parse_assignment(text)
+        assign(params, keys, value)
+    os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
+    return Settings(
+        flow=flow,
+        profile_name=profile,
+        profile=chosen,
+        params=params,
+        raw=raw or os.path.expandvars(chosen.raw),
+        overridden=bool(overrides or raw),
+    )
+
+
+def write_params(settings: Settings, path: Path) -> None:
+    """The resolved parameters of a run as one YAML file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(settings.params, sort_keys=False, allow_unicode=True), encoding="utf-8")

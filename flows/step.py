@@ -1,0 +1,170 @@
+"""The bridge from a step of a flow to a component that runs somewhere: spec, parameters, cache, runner, record."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from components.artifacts import content_id
+from components.contract.record import Ids, Record, identity, load_record
+from components.errors import PreflowError
+from flows.cache import Cache, Miss, explain
+from flows.env import git_commit
+from flows.graph import Graph, Handle, Node
+from flows.run_folder import RunFolder, StepReport
+from flows.runner import Job, StepFailed, run_local
+from flows.settings import Settings, write_params
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A handle that has become real."""
+
+    path: Path
+    id: str
+
+
+class Run:
+    """One run of a flow: its graph, what has been made so far, and the folder that tells about it."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.graph = Graph()
+        self.cache = Cache(Path.cwd())
+        self.records: dict[str, Record] = {}
+        self._external: dict[Path, str] = {}
+        self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{settings.flow}-{name}"
+        self.folder = RunFolder(Path("runs") / self.id, settings, git_commit())
+        write_params(settings, self.params_file)
+
+    @property
+    def params_file(self) -> Path:
+        return self.folder.path / "params.yaml"
+
+    def until(self, handle: Handle) -> Artifact:
+        """Run whatever is still needed for `handle`, ancestors first."""
+        for node in self.graph.needed_for(handle):
+            if node.name not in self.records:
+                self.records[node.name] = self._as_task(node)
+        return self.artifact(handle)
+
+    def finish(self, node: Node) -> Record:
+        """Run everything up to and including a step; returns its record."""
+        self.until(next(Handle(node.name, port, declared.type) for port, declared in node.spec.outputs.items()))
+        return self.records[node.name]
+
+    def artifact(self, handle: Handle) -> Artifact:
+        if handle.path is not None:
+            if handle.path not in self._external:
+                self._external[handle.path] = content_id(handle.path)
+            return Artifact(handle.path, self._external[handle.path])
+        record = self.records[handle.step]
+        return Artifact(self.settings.output(handle.step, handle.port), record.outputs[handle.port])
+
+    def outputs(self, node: Node) -> dict[str, Path]:
+        return {port: self.settings.output(node.name, port) for port in node.spec.outputs}
+
+    def input_ids(self, node: Node) -> Ids:
+        return {
+            port: sorted(self.artifact(h).id for h in handles)
+            if node.spec.inputs[port].many
+            else self.artifact(handles[0]).id
+            for port, handles in node.inputs.items()
+        }
+
+    def lookup(self, node: Node) -> tuple[str, Record | Miss]:
+        """The identity of a step whose inputs are known, and its record if it is done already."""
+        params, ids = self.settings.section(node.name, node.spec), self.input_ids(node)
+        wanted, paths = identity(node.spec.ref, params, ids), self.outputs(node)
+        record = self.cache.find(wanted, paths)
+        if record is None:
+            return wanted, Miss(explain(node.spec, params, ids, paths))
+        miss = self.cache.restore(record, paths)
+        if miss is None and "registry" in node.spec.effects and not _registered(wanted, params):
+            miss = Miss("made before, but the registry does not hold it")
+        return wanted, miss or record
+
+    def _as_task(self, node: Node) -> Record:
+        """Run one step as a Prefect task: retried by exit code, shown as Cached when there was nothing to do."""
+        profile = self.settings.profile
+
+        @task(
+            name=node.name,
+            task_run_name=node.name,
+            cache_policy=NO_CACHE,  # Prefect does not look into files: our cache decides, Prefect shows the outcome
+            retries=profile.retries,
+            retry_delay_seconds=profile.retry_delay,
+            retry_condition_fn=_worth_retrying,
+        )
+        def step() -> Any:
+            return self._attempt(node)
+
+        state: State[Any] = step(return_state=True)
+        if state.is_failed() or state.is_crashed() or state.is_cancelled():
+            self.folder.add(
+                StepReport(step=node.name, component=node.spec.ref, status="failed", why=str(state.message))
+            )
+        state.result()  # raises what the step raised
+        return self.records[node.name]
+
+    def _attempt(self, node: Node) -> Any:
+        log, started = get_run_logger(), time.time()
+        wanted, found = self.lookup(node)
+        if isinstance(found, Record):
+            log.info("cached: %s (identity %s)", node.spec.ref, wanted)
+            self._done(node, found, StepReport.of(node, found, "cached", 0.0, "same identity, outputs verified"))
+            return Completed(name="Cached", message=f"identity {wanted}", data=found.outputs)
+        log.info("running %s: %s (identity %s)", node.spec.ref, found.reason, wanted)
+        self.folder.add(StepReport(step=node.name, component=node.spec.ref, status="running", why=found.reason))
+        run_local(self.job(node), self.folder.log(node.name), log.info)
+        record = load_record(next(iter(self.outputs(node).values())))
+        if record is None or record.identity != wanted:
+            raise PreflowError(
+                f"step {node.name}: left no record of identity {wanted} (got {record and record.identity}). "
+                "Something changed its inputs while it ran: rerun the flow."
+            )
+        self._done(node, record, StepReport.of(node, record, "done", time.time() - started, found.reason))
+        return record.outputs
+
+    def _done(self, node: Node, record: Record, report: StepReport) -> None:
+        self.cache.keep(record, self.outputs(node))
+        self.records[node.name] = record
+        self.folder.add(report)
+
+    def job(self, node: Node) -> Job:
+        compute = self.settings.section(node.name, node.spec).get("compute") or {}
+        return Job(
+            step=node.name,
+            component=node.spec.name,
+            params_file=self.params_file,
+            inputs={port: [self.artifact(h).path for h in handles] for port, handles in node.inputs.items()},
+            outputs=self.outputs(node),
+            threads=int(compute.get("threads", 0)),
+        )
+
+
+def _worth_retrying(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """Only crashes: what a person or the data must cure fails at once."""
+    try:
+        state.result()
+    except StepFailed as error:
+        return error.retryable
+    except PreflowError as error:
+        return error.exit_code == 1
+    except Exception:  # noqa: BLE001  (whatever else broke may be passing)
+        return True
+    return False
+
+
+def _registered(wanted: str, params: dict[str, Any]) -> bool:
+    from components.registry import verify
+
+    return bool(verify(wanted, params["name"]))
