@@ -1,0 +1,1 @@
+"""The simulated world behind the embedded default and many tests: prompts, writers, the truth, annotators."""

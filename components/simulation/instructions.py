@@ -1,0 +1,176 @@
+"""The instructions of the small world: what can be asked, how it is phrased, and how a phrasing is read back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.errors import RecordError
+from components.simulation.vocabulary import CATEGORIES, CATEGORY_OF, NUMBERS, WORDS, article, plural
+
+_AVOID = ("", ", but not {avoid}", " other than {avoid}")
+_LIST = (
+    "Name {count} {plural}{without}.",
+    "List {count} {plural}{without}.",
+    "Please give me {count} {plural}{without}.",
+    "I need {count} {plural}{without}.",
+    "Tell me {count} {plural}{without}, please.",
+    "Can you think of {count} {plural}{without}?",
+)
+_VERDICT = (
+    "Is {word} {a} {category}?",
+    "Would you call {word} {a} {category}?",
+    "Can you tell me whether {word} is {a} {category}?",
+    "Please check: is {word} {a} {category}?",
+)
+_PICK = (
+    "Which of these is {a} {category}: {one}, {two} or {three}?",
+    "Pick the {category}: {one}, {two}, {three}.",
+    "Find {a} {category} among {one}, {two} and {three}, please.",
+)
+_MANNER = {"": "", "words": " Only the words.", "sentence": " Use a full sentence.", "brief": " Just yes or no."}
+_MANNERS_OF = {
+    "list": ("", "", "words", "sentence"),
+    "verdict": ("", "", "", "brief"),
+    "pick": ("", "", "words", "sentence"),
+}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What a prompt asks for. Fields that a kind does not use are empty."""
+
+    kind: str
+    """list, verdict or pick"""
+    category: str
+    count: int = 0
+    """list: how many words"""
+    avoid: str = ""
+    """list: a word that must not be named"""
+    word: str = ""
+    """verdict: the word in question"""
+    options: tuple[str, ...] = ()
+    """pick: the three words to choose from"""
+    manner: str = ""
+    """words (no sentence), sentence, brief (yes or no), or empty: free"""
+
+    @property
+    def answer(self) -> str:
+        """pick: the one option that belongs to the category."""
+        return next(word for word in self.options if CATEGORY_OF[word] == self.category)
+
+
+def _choose(rng: np.random.Generator, items: tuple[str, ...]) -> str:
+    return items[int(rng.integers(len(items)))]
+
+
+def _other(rng: np.random.Generator, category: str) -> str:
+    """A word of any other category."""
+    return _choose(rng, tuple(word for word in WORDS if CATEGORY_OF[word] != category))
+
+
+def _draw(rng: np.random.Generator) -> tuple[Instruction, str]:
+    """One random instruction and a phrasing of it."""
+    kind = ("list", "verdict", "pick")[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
+    category = _choose(rng, tuple(CATEGORIES))
+    words = CATEGORIES[category]
+    manner = _choose(rng, _MANNERS_OF[kind])
+    if kind == "list":
+        without = _choose(rng, _AVOID)
+        avoid = _choose(rng, words) if without else ""
+        instruction = Instruction(kind, category, count=int(rng.integers(2, 6)), avoid=avoid, manner=manner)
+        return instruction, _render(_choose(rng, _LIST).replace("{without}", without), instruction, rng.random() < 0.5)
+    if kind == "verdict":
+        word = _choose(rng, words) if rng.random() < 0.5 else _other(rng, category)
+        instruction = Instruction(kind, category, word=word, manner=manner)
+        return instruction, _render(_choose(rng, _VERDICT), instruction)
+    options = [_choose(rng, words), _other(rng, category), _other(rng, category)]
+    while options[1] == options[2]:
+        options[2] = _other(rng, category)
+    order = rng.permutation(3)
+    instruction = Instruction(kind, category, options=tuple(options[i] for i in order), manner=manner)
+    return instruction, _render(_choose(rng, _PICK), instruction)
+
+
+def _render(template: str, instruction: Instruction, digits: bool = False) -> str:
+    fields = dict(zip(("one", "two", "three"), instruction.options, strict=False))
+    if instruction.count:
+        fields["count"] = str(instruction.count) if digits else NUMBERS[instruction.count]
+    text = template.format(
+        a=article(instruction.category),
+        category=instruction.category,
+        plural=plural(instruction.category),
+        avoid=instruction.avoid,
+        word=instruction.word,
+        **fields,
+    )
+    return text + _MANNER[instruction.manner]
+
+
+def prompts(n: int, seed: int) -> list[str]:
+    """`n` distinct prompts; the first k of `prompts(n, seed)` are `prompts(k, seed)`. The world holds millions."""
+    rng, seen = np.random.default_rng([seed, 1]), dict[str, None]()
+    while len(seen) < n:
+        seen.setdefault(_draw(rng)[1])
+    return list(seen)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """The regular expression that reads a phrasing back."""
+    groups = {
+        "a": "an?",
+        "category": "(?P<category>[a-z]+)",
+        "plural": "(?P<category>[a-z]+)s",
+        "count": "(?P<count>[a-z]+|[0-9])",
+        "without": "(?:(?:, but not| other than) (?P<avoid>[a-z]+))?",
+        "word": "(?P<word>[a-z]+)",
+        **{name: f"(?P<{name}>[a-z]+)" for name in ("one", "two", "three")},
+    }
+    pieces = re.split(r"\{(\w+)\}", template)
+    body = "".join(groups[piece] if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
+    manners = "|".join(re.escape(text) for text in _MANNER.values())
+    return re.compile(f"{body}(?P<manner>{manners})")
+
+
+_PATTERNS = [
+    (kind, _pattern(template))
+    for kind, templates in (("list", _LIST), ("verdict", _VERDICT), ("pick", _PICK))
+    for template in templates
+]
+_COUNT = {text: number for number, name in NUMBERS.items() for text in (name, str(number))}
+
+
+def _instruction(kind: str, found: dict[str, str]) -> Instruction | None:
+    """An instruction if the words in it are words of this world, else None."""
+    manner = next(name for name, text in _MANNER.items() if text == found["manner"])
+    category, options = found["category"], tuple(found[name] for name in ("one", "two", "three") if name in found)
+    words = [word for word in (found.get("avoid"), found.get("word"), *options) if word]
+    if category not in CATEGORIES or any(word not in CATEGORY_OF for word in words):
+        return None
+    if kind == "list" and found["count"] not in _COUNT:
+        return None
+    if kind == "pick" and sum(CATEGORY_OF[word] == category for word in options) != 1:
+        return None
+    count = _COUNT[found["count"]] if kind == "list" else 0
+    return Instruction(kind, category, count, found.get("avoid") or "", found.get("word") or "", options, manner)
+
+
+def parse(prompt: str) -> Instruction | None:
+    """What a prompt asks for, or None if it is not a prompt of this world."""
+    for kind, pattern in _PATTERNS:
+        if (match := pattern.fullmatch(prompt)) and (instruction := _instruction(kind, match.groupdict())):
+            return instruction
+    return None
+
+
+def understand(prompt: str) -> Instruction:
+    """`parse`, with a RecordError for a prompt that is not of this world."""
+    instruction = parse(prompt)
+    if instruction is None:
+        raise RecordError(
+            f"simulation: not a prompt of the small world (got {prompt[:80]!r}). The known truth exists only for "
+            "prompts made by components.simulation.world.prompts."
+        )
+    return instruction
