@@ -1,0 +1,108 @@
+"""The feedback vocabulary: one record format (FMT-00) for every kind of feedback, its rules, files and conversions.
+
+A record is a plain dict (see `schema`), so that it goes through JSON, Parquet and a debugger unchanged. Torch-free.
+
+>>> record = make_record(
+...     task=simple_task("Name a colour."),
+...     candidates=[text_candidate("a", "Blue."), text_candidate("b", "Seven.")],
+...     judgments=[{"type": "pairwise", "a": "a", "b": "b", "outcome": "a", "shown_order": ["b", "a"]}],
+...     annotator={"id": "ann-1", "kind": "human"},
+...     provenance={"source": "example", "license": "CC0-1.0"},
+... )
+>>> validate(record)
+>>> [(c.chosen, c.rejected, c.probability) for c in comparisons([record]).items]
+[('Blue.', 'Seven.', 1.0)]
+"""
+
+from components.records.build import UNKNOWN, complete, make_record, simple_task, text_candidate
+from components.records.canonical import canonical_json, record_id
+from components.records.conversions import (
+    Converted,
+    Labelled,
+    Pair,
+    Scored,
+    VoteShare,
+    binary_to_pairs,
+    ranking_to_pairs,
+    scores_to_pairs,
+    votes_to_probability,
+)
+from components.records.files import (
+    read_lines,
+    read_parquet,
+    read_records,
+    write_lines,
+    write_parquet,
+    write_records,
+)
+from components.records.prompts import (
+    candidate_text,
+    first_turn,
+    messages,
+    prompt_key,
+    prompt_share,
+    shared_prompts,
+    split_of,
+)
+from components.records.rules import FLAGS, RULES, flags, validate
+from components.records.schema import JUDGMENTS, RECORD, SCHEMA_VERSION, Record
+from components.records.views import (
+    Comparison,
+    Comparisons,
+    Demonstration,
+    Demonstrations,
+    Labeled,
+    LabeledCompletion,
+    comparisons,
+    demonstrations,
+    labeled,
+)
+
+__all__ = [
+    "FLAGS",
+    "JUDGMENTS",
+    "RECORD",
+    "RULES",
+    "SCHEMA_VERSION",
+    "UNKNOWN",
+    "Comparison",
+    "Comparisons",
+    "Converted",
+    "Demonstration",
+    "Demonstrations",
+    "Labeled",
+    "LabeledCompletion",
+    "Labelled",
+    "Pair",
+    "Record",
+    "Scored",
+    "VoteShare",
+    "binary_to_pairs",
+    "candidate_text",
+    "canonical_json",
+    "comparisons",
+    "complete",
+    "demonstrations",
+    "first_turn",
+    "flags",
+    "labeled",
+    "make_record",
+    "messages",
+    "prompt_key",
+    "prompt_share",
+    "ranking_to_pairs",
+    "read_lines",
+    "read_parquet",
+    "read_records",
+    "record_id",
+    "scores_to_pairs",
+    "shared_prompts",
+    "simple_task",
+    "split_of",
+    "text_candidate",
+    "validate",
+    "votes_to_probability",
+    "write_lines",
+    "write_parquet",
+    "write_records",
+]
