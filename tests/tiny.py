@@ -47,7 +47,7 @@ def tiny_tokenizer(*, chat_template: bool = True, pad_is_eos: bool = False) -> P
 
 
 def tiny_model(hidden: int = 32, layers: int = 2, vocab: int | None = None, *, seed: int = 0, **config: Any) -> Any:
-    """A randomly initialised Llama in eval mode (about 40 k parameters by default); the same seed gives the same weights."""
+    """A randomly initialised Llama in eval mode (about 40 k parameters by default); one seed, one set of weights."""
     tokenizer = tiny_tokenizer()
     defaults: dict[str, Any] = {
         "vocab_size": vocab or len(tokenizer),

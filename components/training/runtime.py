@@ -1,0 +1,116 @@
+"""Set a process up for reproducible computing, and load models. Import only from `run.py` (needs torch)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from components.errors import ArtifactError, ParamsError
+from components.training.params import Compute
+
+log = logging.getLogger(__name__)
+
+
+def setup(compute: Compute, seed: int) -> torch.device:
+    """Threads, seed and device of this process; call it first.
+
+    Raises ParamsError if the device is not there, or if the number of processes is not the one in the parameters
+    (launchers can start one silently, or several that do not know of each other).
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world != compute.processes:
+        raise ParamsError(
+            f"compute.processes: the run has another number of processes (got {world}, want {compute.processes}). "
+            f"Launch it with: torchrun --nproc_per_node {compute.processes} -m components run ..."
+        )
+    torch.set_num_threads(compute.threads)
+    torch.manual_seed(seed)
+    if compute.device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ParamsError(
+            "compute.device: no CUDA device is visible (got cuda). Set compute.device: cpu, or use a GPU."
+        )
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[Any]:
+    """bf16 autocast if asked for, else a context that does nothing."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def device_of(compute: Compute) -> torch.device:
+    """The device that `setup` chose for this process."""
+    if compute.device == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a policy, with its chat template. A missing pad token becomes EOS: masks come from lengths, so
+    sharing the id is harmless."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: the tokenizer cannot be loaded ({_first_line(error)}). Rerun base_model."
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise ArtifactError(f"{path}: the tokenizer has no EOS token, so no answer could end. Set eos_token in it.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_policy(path: Path, compute: Compute) -> tuple[Any, Any]:
+    """(model, tokenizer) of a policy artifact: safetensors only, fp32 weights, eval mode, on the device of `compute`.
+
+    Raises ArtifactError if something is missing, or if the tokenizer has ids that the model has no embedding for.
+    """
+    path = Path(path)
+    tokenizer = load_tokenizer(path)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: the model cannot be loaded ({_first_line(error)}). Rerun its step.") from error
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise ArtifactError(f"{path}: weights are missing (got none for {', '.join(missing[:3])}). Rerun its step.")
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ArtifactError(
+            f"{path}: the tokenizer has more tokens than the model (got {len(tokenizer)} > {rows}). "
+            "They do not belong together: take both from one folder."
+        )
+    return model.eval().to(device_of(compute)), tokenizer
+
+
+def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a policy artifact: config, safetensors, tokenizer, template. No paths or clocks in it."""
+    model.config.use_cache = True
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.pop("_name_or_path", None) is not None:  # a path of this machine must not get into the bytes
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
