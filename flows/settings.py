@@ -101,6 +101,8 @@ def load_settings(flow: str, profile: str = "", raw: str = "", overrides: tuple[
     params = merge(params, chosen.params)
     for text in overrides:
         keys, value = parse_assignment(text)
+        if keys[0] not in params or len(keys) < 2:
+            raise ParamsError(f"--set {text}: no step '{keys[0]}'.{nearest(keys[0], params)} Write STEP.KEY=VALUE.")
         assign(params, keys, value)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(

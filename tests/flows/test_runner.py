@@ -1,0 +1,131 @@
+"""The local runner: live output, causes by exit code, and no step that outlives its driver."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.runner import Job, StepFailed, run_local
+
+
+def job(monkeypatch: pytest.MonkeyPatch, script: str) -> Job:
+    monkeypatch.setattr(Job, "argv", lambda self: ["-c", script])
+    return Job("toy", "toy", Path("params.yaml"), {}, {})
+
+
+def test_argv_is_the_documented_command_line() -> None:
+    made = Job("s", "c", Path("p.yaml"), {"a": [Path("x"), Path("y")]}, {"o": Path("z")})
+    assert made.argv() == [
+        "-m",
+        "components",
+        "run",
+        "c",
+        "--params",
+        "p.yaml:s",
+        "--in",
+        "a=x",
+        "--in",
+        "a=y",
+        "--out",
+        "o=z",
+    ]
+
+
+def test_lines_arrive_while_the_step_runs_and_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines: list[str] = []
+    run_local(
+        job(monkeypatch, "import sys; print('out'); print('err', file=sys.stderr)"), tmp_path / "log", lines.append
+    )
+    assert sorted(lines) == ["err", "out"]
+    assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
+
+
+def test_a_progress_bar_does_not_flood_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "import sys\nfor i in range(101): sys.stderr.write(f'\\rtrain: {i}%|##| {i}/100'); sys.stderr.flush()"
+    run_local(job(monkeypatch, script), tmp_path / "log", lines.append)
+    assert len(lines) == 2, "the first and the last state of a bar that took no time"
+    assert lines[-1].startswith("train: 100%")
+
+
+@pytest.mark.parametrize(("code", "retryable"), [(2, False), (3, False), (1, True), (137, True)])
+def test_exit_codes_decide_about_retries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, retryable: bool
+) -> None:
+    script = f"import sys; print('noise'); print('error: params: WHAT. REMEDY.', file=sys.stderr); sys.exit({code})"
+    with pytest.raises(StepFailed, match=r"params: WHAT\. REMEDY\.") as caught:
+        run_local(job(monkeypatch, script), tmp_path / "log", lambda line: None)
+    assert caught.value.retryable is retryable
+    assert caught.value.exit_code == code
+
+
+def test_a_signal_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="killed by SIGKILL"):
+        run_local(job(monkeypatch, "import os; os.kill(os.getpid(), 9)"), tmp_path / "log", lambda line: None)
+
+
+def test_an_interrupted_driver_ends_its_step_with_sigterm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('asked to stop', flush=True), sys.exit(143)))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+
+    def emit(line: str) -> None:
+        if line == "ready":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_local(job(monkeypatch, script), tmp_path / "log", emit)
+    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_step_dies_with_a_driver_that_is_killed_hard(tmp_path: Path) -> None:
+    """`python -m components run` watches its parent: after kill -9 of the driver nothing goes on in the background."""
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import os, time\nfrom components.contract import cli\ncli._end_with_parent()\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(120)\n"
+    )
+    driver = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import os, subprocess, sys\nos.environ['PREFLOW_PARENT_PID'] = str(os.getpid())\n"
+            f"subprocess.run([sys.executable, {str(child)!r}])",
+        ]
+    )
+    pid = _wait_for(tmp_path / "pid")
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the step outlived its driver")
+
+
+def _wait_for(file: Path) -> int:
+    for _ in range(300):
+        if file.exists() and file.read_text():
+            return int(file.read_text())
+        time.sleep(0.1)
+    pytest.fail("the child did not start")
+
+
+def test_output_of_two_steps_at_once_does_not_mix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    toy = job(monkeypatch, "print('x' * 10)")
+    seen: dict[int, list[str]] = {0: [], 1: []}
+    threads = [threading.Thread(target=run_local, args=(toy, tmp_path / str(i), seen[i].append)) for i in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {0: ["x" * 10], 1: ["x" * 10]}

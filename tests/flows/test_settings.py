@@ -1,0 +1,71 @@
+"""params.yaml, a profile over it, `--set` over both."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import ArtifactError, ParamsError
+from flows import settings as settings_module
+from flows.settings import load_profile, load_settings, profile_names
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "params.yaml").write_text("train: {lr: 0.1, objective: {name: dpo, beta: 0.1}}\n")
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    (profiles / "big.yaml").write_text("raw: $HERE/feedback\nparams: {train: {lr: 0.2}}\n")
+    (profiles / "wrong.yaml").write_text("params: {trian: {lr: 0.2}}\n")
+    monkeypatch.setattr(settings_module, "PROFILES", profiles)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HERE", str(tmp_path))
+    return tmp_path
+
+
+def test_overrides_win_over_the_profile_which_wins_over_the_file(project: Path) -> None:
+    assert load_settings("align").params["train"]["lr"] == 0.1
+    assert load_settings("align", "big").params["train"]["lr"] == 0.2
+    assert load_settings("align", "big", overrides=("train.lr=0.3",)).params["train"]["lr"] == 0.3
+    assert yaml.safe_load((project / "params.yaml").read_text())["train"]["lr"] == 0.1
+
+
+def test_a_knob_of_a_choice_can_be_set(project: Path) -> None:
+    set_beta = load_settings("align", overrides=("train.objective.beta=0.5",)).params["train"]["objective"]
+    assert set_beta == {"name": "dpo", "beta": 0.5}
+
+
+def test_every_flow_and_profile_has_its_own_workspace(project: Path) -> None:
+    places = {load_settings(flow, profile).output("s", "p") for flow in ("align", "retrain") for profile in ("", "big")}
+    assert len(places) == 4
+    assert load_settings("align").output("train", "policy") == Path("artifacts/align/train/policy")
+
+
+def test_raw_feedback_of_a_profile_may_use_variables_and_must_exist(project: Path) -> None:
+    assert load_settings("align").raw_feedback() is None
+    with pytest.raises(ArtifactError, match="does not exist"):
+        load_settings("align", "big").raw_feedback()
+    (project / "feedback").mkdir()
+    handle = load_settings("align", "big").raw_feedback()
+    assert handle is not None
+    assert handle.path == project / "feedback"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "bgi"}, "Did you mean 'big'"),
+        ({"profile": "wrong"}, "Did you mean 'train'"),
+        ({"overrides": ("tarin.lr=1",)}, "Did you mean 'train'"),
+        ({"overrides": ("train.lr",)}, "KEY=VALUE"),
+        ({"overrides": ("train=1",)}, "STEP.KEY=VALUE"),
+    ],
+)
+def test_mistakes_name_the_nearest_right_thing(project: Path, arguments, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        load_settings("align", **arguments)
+
+
+def test_every_shipped_profile_is_valid() -> None:
+    for name in profile_names():
+        assert load_profile(name).summary, f"profile {name} needs a summary"
