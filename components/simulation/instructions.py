@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -157,6 +158,7 @@ def _instruction(kind: str, found: dict[str, str]) -> Instruction | None:
     return Instruction(kind, category, count, found.get("avoid") or "", found.get("word") or "", options, manner)
 
 
+@lru_cache(maxsize=1 << 16)
 def parse(prompt: str) -> Instruction | None:
     """What a prompt asks for, or None if it is not a prompt of this world."""
     for kind, pattern in _PATTERNS:
