@@ -27,7 +27,7 @@ _fast: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 class Logps(NamedTuple):
-    """`sums` [N] log-probability of each completion, `lengths` [N] its tokens (EOS included), `tokens` [M] each one's."""
+    """`sums` [N] log-probability of each completion, `lengths` [N] its tokens with EOS, `tokens` [M] each one's."""
 
     sums: Tensor
     lengths: Tensor
