@@ -1,4 +1,4 @@
-"""What every test stands on: no network, no telemetry, one thread, and homes of its own. Set before anything is imported."""
+"""What every test stands on, set before anything is imported: no network, no telemetry, one thread, own homes."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "new":
             from components.contract.new import scaffold
 
-            print(scaffold(args.name))
+            print(scaffold(args.name, Path.cwd()))
             return 0
         from components.contract.check import check
 

@@ -134,9 +134,13 @@ def load_spec(name: str) -> Spec:
 
 
 def load_params_class(spec: Spec) -> type:
-    """The component's `Params` dataclass (imports its torch-free `params.py` only)."""
-    module = importlib.import_module(f"components.{spec.name}.params")
-    cls: type = module.Params
+    """The component's `Params` dataclass (imports its torch-free `params.py` only). Raises SpecError."""
+    try:
+        cls: type = importlib.import_module(f"components.{spec.name}.params").Params
+    except (ImportError, AttributeError) as error:
+        raise SpecError(
+            f"components/{spec.name}/params.py: no Params can be imported ({error}). Add the dataclass."
+        ) from error
     return cls
 
 
