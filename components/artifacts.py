@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from components.errors import ArtifactError
 
@@ -87,6 +87,9 @@ class Store:
         if hashlib.md5(raw, usedforsecurity=False).hexdigest() + ".dir" != oid:
             raise ArtifactError(f"store object {oid}: the listing is damaged. Delete {self._object(oid)} and rerun.")
         listing: list[dict[str, str]] = json.loads(raw)
+        for path in (PurePosixPath(entry["relpath"]) for entry in listing):
+            if path.is_absolute() or ".." in path.parts:
+                raise ArtifactError(f"store object {oid}: a file in it leads elsewhere (got {path}). Do not use it.")
         return listing
 
     def _add_bytes(self, oid: str, data: bytes) -> None:

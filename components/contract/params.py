@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 import textwrap
 import types
 import typing
@@ -42,6 +43,8 @@ def _number(where: str, value: Any, target: type) -> Any:
         raise ParamsError(f"{where}: must be {target.__name__} (got {_kind(value)}). {remedy}")
     if target is int and isinstance(value, float):
         raise ParamsError(f"{where}: must be a whole number (got {value}). Write an integer.")
+    if not math.isfinite(value):
+        raise ParamsError(f"{where}: must be a finite number (got {value}). Write one.")
     return target(value)
 
 
@@ -62,6 +65,8 @@ def _choice(where: str, value: Any) -> Choice:
             raise ParamsError(f"{where}.{key}: a knob is a number, text or true/false (got {_kind(knob)}). Fix it.")
         if isinstance(knob, str) and _is_float(knob):
             raise ParamsError(f"{where}.{key}: text that looks like a number (got '{knob}'). Write 1.0e-5, not 1e-5.")
+        if isinstance(knob, float) and not math.isfinite(knob):
+            raise ParamsError(f"{where}.{key}: must be a finite number (got {knob}). Write one.")
     return Choice(value["name"], knobs)
 
 
@@ -74,7 +79,7 @@ def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per k
             return None
         return _coerce(where, next(arg for arg in args if arg is not type(None)), value)
     if origin is Literal:
-        if value not in args or isinstance(value, bool) != any(isinstance(arg, bool) for arg in args):
+        if not any(value == arg and type(value) is type(arg) for arg in args):
             hint = nearest(value, map(str, args)) if isinstance(value, str) else f" Known: {', '.join(map(str, args))}."
             raise ParamsError(f"{where}: not one of the choices (got {_kind(value)}).{hint}")
         return value
@@ -85,6 +90,8 @@ def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per k
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ParamsError(f"{where}: must be a list (got {_kind(value)}). Write [a, b].")
+        if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
+            raise ParamsError(f"{where}: must have {len(args)} items (got {len(value)}). Write that many.")
         return tuple(_coerce(f"{where}[{i}]", args[0], item) for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
@@ -163,12 +170,23 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
+class _Strict(yaml.SafeLoader):
+    """Safe YAML in which a key may stand once: plain YAML keeps the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", node.start_mark)
+        return dict(super().construct_mapping(node, deep))
+
+
 def read_params_file(path: Path) -> dict[str, Any]:
     """A YAML file as a mapping. Raises ParamsError."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file. Run from the project folder, or pass the path of params.yaml.")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _Strict(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML ({error}). Fix the syntax.") from error
     if not isinstance(raw, dict):
@@ -181,7 +199,10 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ParamsError(f"--set {text}: must be KEY=VALUE. For example --set policy_optimization.seed=1.")
-    return key.strip().split("."), yaml.safe_load(value)
+    try:
+        return key.strip().split("."), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
 
 
 def assign(mapping: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -130,7 +130,7 @@ def run_component(
     """
     spec = load_spec(name)
     params: Any = build(load_params_class(spec), raw_params, f"params.{name}")
-    _check_output_ports(spec, output_paths)
+    _check_output_ports(spec, input_paths, output_paths)
     inputs = resolve_inputs(spec, input_paths)
     ids = inputs.ids()
     resolved = dump(params)
@@ -159,13 +159,19 @@ def run_component(
             artifacts.remove(folder)
 
 
-def _check_output_ports(spec: Spec, paths: dict[str, Path]) -> None:
+def _check_output_ports(spec: Spec, inputs: dict[str, list[Path]], paths: dict[str, Path]) -> None:
     for port in paths:
         if port not in spec.outputs:
             raise WiringError(f"{spec.name} --out {port}: no such output.{nearest(port, spec.outputs)}")
     for port in spec.outputs:
         if port not in paths:
             raise WiringError(f"{spec.name}: output '{port}' has no place. Pass --out {port}=PATH.")
+    for port, path in paths.items():
+        others = [*(p for name, p in paths.items() if name != port), *(p for given in inputs.values() for p in given)]
+        for other in others:
+            mine, theirs = path.absolute(), other.absolute()
+            if mine == theirs or mine in theirs.parents or theirs in mine.parents:
+                raise WiringError(f"{spec.name} --out {port}: {path} would overwrite {other}. Choose another folder.")
 
 
 def _open_outputs(paths: dict[str, Path], keep: bool) -> dict[str, Path]:
