@@ -69,7 +69,7 @@ class JudgeParams:
                 f"base_url: must be an http(s) address (got '{self.base_url}'). Like http://host:8000/v1."
             )
         if url.username or url.password or url.query:
-            raise ParamsError("base_url: holds a user, password or query. Keep secrets in api_key_env's variable.")
+            raise ParamsError("base_url: holds a user, password or query. Send a key through api_key_env instead.")
         if self.base_url.rstrip("/").endswith("/chat/completions"):
             raise ParamsError(f"base_url: ends in /chat/completions (got '{self.base_url}'). Leave that part out.")
         if self.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
