@@ -51,9 +51,16 @@ def complete(record: Record) -> Record:
     _fill(out["quality"], parse_ok=True)
     blank = dict.fromkeys(("split", "created_at", "run_id", "code_rev", "data_rev"), "")
     _fill(out.get("provenance"), license=UNKNOWN, parents=[], **blank)
-    if "record_id" not in out and all(isinstance(out.get(k), dict) for k in ("annotator", "provenance")):
+    if "record_id" not in out and _identifiable(out):
         out["record_id"] = record_id(out)
     return {name: out[name] for name in FIELDS if name in out} | {k: v for k, v in out.items() if k not in FIELDS}
+
+
+def _identifiable(record: Record) -> bool:
+    """Everything the content address covers is there; what is not is for `validate` to name."""
+    named = all(key in record for key in ("task", "candidates", "judgments"))
+    owners = (("annotator", "id"), ("provenance", "source"))
+    return named and all(isinstance(record.get(owner), dict) and key in record[owner] for owner, key in owners)
 
 
 def _fill(mapping: Any, **defaults: Any) -> None:

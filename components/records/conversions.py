@@ -66,7 +66,7 @@ def scores_to_pairs(scores: Iterable[Scored], delta: float = 0.0) -> Converted:
     """CONV-01: every two scores with the same key become a pair; outcome = sign(difference), strength = |difference|.
 
     Give values that are higher for the better item. |difference| < delta gives no pair, = delta does; with delta 0,
-    equal scores are ties. Never compares across annotators (pool z-scores first and leave the annotator out of the key).
+    equal scores are ties. Never compares across annotators: pool z-scores first and leave the annotator out of the key.
     Lost: the absolute level, and the scale of the strength. Raises RecordError for a negative delta.
     """
     if delta < 0:

@@ -1,0 +1,52 @@
+"""Vote files: one line per annotator and pair, never merged beforehand. And preflow's own records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.records.build import complete, make_record, simple_task
+from components.records.importers.columns import check_columns, choice, number, refuse, text
+from components.records.importers.options import Options
+from components.records.schema import Record
+
+_NEEDED = ("prompt", "response_a", "response_b", "annotator", "choice")
+_OPTIONAL = ("shown_first", "duration_ms", "strength", "strength_scale", "created_at")
+
+
+def is_labels(row: dict[str, Any]) -> bool:
+    return {"prompt", "response_a", "response_b", "choice"} <= set(row)
+
+
+def labels(row: dict[str, Any], options: Options) -> Record:
+    """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}, and if known shown_first, duration_ms,
+    strength with strength_scale [0, S], created_at. One record per vote.
+    """
+    check_columns(row, _NEEDED, _OPTIONAL, options.ignore_columns)
+    rule = "candidate_not_empty"
+    first, second = text(row, "response_a", rule), text(row, "response_b", rule)
+    outcome = choice(row, "choice", ("a", "b", "tie"))
+    if first == second and outcome != "tie":
+        raise refuse(
+            "identical_candidates_tie", "choice", f"prefers one of two equal responses (got {outcome}). Drop it."
+        )
+    judgment: dict[str, Any] = {"type": "pairwise", "a": "a", "b": "b", "outcome": outcome}
+    if "shown_first" in row:
+        judgment["shown_order"] = ["a", "b"] if choice(row, "shown_first", ("a", "b")) == "a" else ["b", "a"]
+    judgment |= {name: row[name] for name in ("strength", "strength_scale") if name in row}
+    return make_record(
+        task=simple_task(text(row, "prompt", "no_prompt"), options.lang),
+        candidates=[options.candidate("a", first), options.candidate("b", second)],
+        judgments=[judgment],
+        annotator=options.person(text(row, "annotator")),
+        provenance=options.provenance(text(row, "created_at") if "created_at" in row else ""),
+        quality={"duration_ms": number(row, "duration_ms")} if "duration_ms" in row else None,
+    )
+
+
+def is_record(row: dict[str, Any]) -> bool:
+    return {"task", "candidates", "judgments"} <= set(row)
+
+
+def records(row: dict[str, Any], options: Options) -> Record:
+    """preflow records (FMT-00), as exported or written by another tool. What they say about themselves is kept."""
+    return complete(row)
