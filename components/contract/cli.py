@@ -12,8 +12,9 @@ import time
 import typing
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from components.contract.params import Choice, assign, dump, field_docs, parse_assignment, read_params_file
+from components.contract.params import Choice, dump, field_docs, merge, parse_assignment, read_params_file
 from components.contract.run import run_component
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ParamsError, PreflowError, WiringError
@@ -65,17 +66,21 @@ def _pairs(items: list[str], flag: str) -> list[tuple[str, Path]]:
     return pairs
 
 
-def _section(name: str, argument: str | None, overrides: list[str]) -> dict[str, object]:
-    section: dict[str, object] = {}
+def _section(name: str, argument: str | None, overrides: list[str]) -> dict[str, Any]:
+    section: dict[str, Any] = {}
     if argument:
         file, _, key = argument.partition(":")
         raw = read_params_file(Path(file))
         if (key or name) not in raw:
             raise ParamsError(f"{file}: no section '{key or name}'. Add it, or pass --params {file}:SECTION.")
         section = raw[key or name] or {}
+        if not isinstance(section, dict):
+            raise ParamsError(f"{file}: section '{key or name}' must be a mapping (got {section!r}). Write key: value.")
     for text in overrides:
         keys, value = parse_assignment(text)
-        assign(section, keys, value)
+        for step in reversed(keys):
+            value = {step: value}
+        section = merge(section, value)  # a wrong key is named when the parameters are built
     return section
 
 

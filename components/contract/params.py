@@ -100,7 +100,10 @@ def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per k
     if annotation in (int, float):
         return _number(where, value, annotation)
     if not isinstance(value, annotation):
-        raise ParamsError(f"{where}: must be {annotation.__name__} (got {_kind(value)}). Fix the value.")
+        remedy = (
+            "Quote it." if annotation is str else "Write true or false." if annotation is bool else "Fix the value."
+        )
+        raise ParamsError(f"{where}: must be {annotation.__name__} (got {_kind(value)}). {remedy}")
     return value
 
 

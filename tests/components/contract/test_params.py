@@ -1,0 +1,194 @@
+"""Parameters are strict: every mistake in YAML is an error that says where, what and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from components.contract.params import (
+    Choice,
+    assign,
+    build,
+    dump,
+    field_docs,
+    merge,
+    missing_keys,
+    parse_assignment,
+    read_params_file,
+)
+from components.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Inner:
+    rank: int = 0
+    """The rank."""
+
+
+@dataclass(frozen=True)
+class Params:
+    learning_rate: float = 1e-5
+    """Peak learning rate,
+    in plain words."""
+    steps: int = 10
+    shuffle: bool = True
+    """Whether to shuffle."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    bits: Literal[8, 16] = 16
+    name: str = ""
+    limit: int | None = None
+    lora: Inner = field(default_factory=Inner)
+    betas: tuple[float, float] = (0.9, 0.999)
+    sources: tuple[str, ...] = ()
+    objective: Choice = field(default_factory=lambda: Choice("dpo", {"beta": 0.1}))
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        if self.steps < 0:
+            raise ParamsError(f"steps: must not be negative (got {self.steps}). Use 0 for none.")
+
+
+@dataclass(frozen=True)
+class Required:
+    path: str
+    """Where."""
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"learnin_rate": 1.0}, r"p: unknown key 'learnin_rate'\. Did you mean 'learning_rate'\?"),
+        ({"lora": {"rnk": 4}}, r"p\.lora: unknown key 'rnk'\. Did you mean 'rank'\?"),
+        (
+            {"learning_rate": "1e-5"},
+            r"p\.learning_rate: must be float \(got '1e-5' \(str\)\)\. YAML reads 1e-5 as text: write 1\.0e-5",
+        ),
+        ({"learning_rate": "fast"}, r"Write a number"),
+        ({"learning_rate": float("nan")}, r"p\.learning_rate: must be a finite number \(got nan\)"),
+        ({"learning_rate": float("inf")}, r"finite"),
+        ({"steps": True}, r"p\.steps: must be int \(got True \(bool\)\)"),
+        ({"steps": 1.5}, r"must be a whole number \(got 1\.5\)"),
+        ({"steps": -1}, r"p\.steps: must not be negative \(got -1\)\. Use 0"),
+        ({"shuffle": 1}, r"p\.shuffle: must be bool \(got 1 \(int\)\)"),
+        ({"shuffle": "yes"}, r"must be bool"),
+        ({"schedule": "cosin"}, r"p\.schedule: not one of the choices \(got 'cosin' \(str\)\)\. Did you mean 'cosine'"),
+        ({"bits": 4}, r"p\.bits: not one of the choices \(got 4 \(int\)\)\. Known: 8, 16"),
+        ({"bits": 16.0}, r"not one of the choices"),
+        ({"name": 3}, r"p\.name: must be str \(got 3 \(int\)\)"),
+        ({"limit": "many"}, r"p\.limit: must be int"),
+        ({"lora": 4}, r"p\.lora: must be a mapping of parameters"),
+        ({"betas": [0.9]}, r"p\.betas: must have 2 items \(got 1\)"),
+        ({"betas": 0.9}, r"p\.betas: must be a list"),
+        ({"sources": ["a", 1]}, r"p\.sources\[1\]: must be str"),
+        ({"sources": "human"}, r"p\.sources: must be a list \(got 'human' \(str\)\)"),
+        ({"objective": "dpo"}, r"p\.objective: must be \{name: \.\.\., knob: value\}"),
+        ({"objective": {"beta": 0.1}}, r"Give at least a name"),
+        ({"objective": {"name": "dpo", "beta": "1e-1"}}, r"p\.objective\.beta: text that looks like a number"),
+        ({"objective": {"name": "dpo", "beta": float("inf")}}, r"finite"),
+        ({"objective": {"name": "dpo", "beta": [1]}}, r"a knob is a number"),
+        ({"weights": {"a": "x"}}, r"p\.weights\.a: must be float"),
+        ([], r"p: must be a mapping of parameters"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_remedy(mapping: Any, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        build(Params, mapping, "p")
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert build(Params, None, "p") == build(Params, {}, "p") == Params()
+
+
+def test_a_whole_number_is_a_float_where_a_float_is_asked() -> None:
+    """1 and 1.0 are one value, so they are one identity."""
+    one = build(Params, {"learning_rate": 1, "betas": [0, 1]}, "p")
+    assert dump(one) == dump(build(Params, {"learning_rate": 1.0, "betas": [0.0, 1.0]}, "p"))
+    assert isinstance(one.learning_rate, float)
+
+
+def test_none_is_allowed_only_where_it_is_declared() -> None:
+    assert build(Params, {"limit": None}, "p").limit is None
+    with pytest.raises(ParamsError, match="name: must be str"):
+        build(Params, {"name": None}, "p")
+
+
+def test_a_required_field_must_be_given() -> None:
+    with pytest.raises(ParamsError, match=r"p\.path: is required"):
+        build(Required, {}, "p")
+
+
+def test_dump_reads_back_and_is_complete() -> None:
+    built = build(Params, {"lora": {"rank": 4}, "objective": {"name": "ipo", "tau": 0.2}, "sources": ["a"]}, "p")
+    plain = dump(built)
+    assert plain["objective"] == {"name": "ipo", "tau": 0.2}
+    assert plain["lora"] == {"rank": 4}
+    assert build(Params, plain, "p") == built
+    assert missing_keys(Params, plain, "p") == []
+
+
+def test_missing_keys_are_found_at_every_depth() -> None:
+    plain = dump(Params())
+    del plain["steps"], plain["lora"]["rank"]
+    assert missing_keys(Params, plain, "p") == ["p.steps", "p.lora.rank"]
+    assert missing_keys(Required, None, "p") == ["p.path"]
+
+
+def test_field_docs_are_the_strings_under_the_fields() -> None:
+    docs = field_docs(Params)
+    assert docs["learning_rate"] == "Peak learning rate, in plain words."
+    assert "steps" not in docs
+
+
+def test_merge_goes_mapping_by_mapping_and_replaces_another_choice() -> None:
+    base = {"a": {"x": 1, "y": 2}, "objective": {"name": "dpo", "beta": 0.1}}
+    assert merge(base, {"a": {"y": 3}}) == {"a": {"x": 1, "y": 3}, "objective": {"name": "dpo", "beta": 0.1}}
+    assert merge(base, {"objective": {"beta": 0.5}})["objective"] == {"name": "dpo", "beta": 0.5}
+    assert merge(base, {"objective": {"name": "ipo", "tau": 1.0}})["objective"] == {"name": "ipo", "tau": 1.0}
+    assert base["objective"] == {"name": "dpo", "beta": 0.1}
+
+
+def test_assign_sets_a_nested_key() -> None:
+    mapping = {"a": {"b": {"c": 1}}}
+    assign(mapping, *parse_assignment("a.b.c=[1, 2]"))
+    assert mapping == {"a": {"b": {"c": [1, 2]}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.bb.c=1", r"--set a\.bb\.c: no section 'bb'\. Did you mean 'b'\?"),
+        ("abc", r"--set abc: must be KEY=VALUE"),
+        ("=1", r"must be KEY=VALUE"),
+        ("a=[1", r"not valid YAML"),
+    ],
+)
+def test_a_wrong_assignment_is_a_user_mistake(text: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        assign({"a": {"b": {"c": 1}}}, *parse_assignment(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- a", "must be a mapping"),
+        ("a: {x: 1, x: 2}", "key 'x' stands twice"),
+        ("a: 1\nb: 2\na: 3", "key 'a' stands twice"),
+        ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_a_user_mistake(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        read_params_file(tmp_path / "params.yaml")
+
+
+def test_a_missing_or_binary_file_is_a_user_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no such file"):
+        read_params_file(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        read_params_file(tmp_path / "params.yaml")
