@@ -1,0 +1,40 @@
+"""The few things data-parallel processes must agree on. With one process all of it does nothing."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def world() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def start(device: torch.device) -> None:
+    """Join the process group (gloo on CPU, NCCL on GPU); `torchrun` has set the environment."""
+    if world() > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo" if device.type == "cpu" else "nccl")
+
+
+def total(values: Tensor) -> Tensor:
+    """Sum over all processes, in place."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def barrier() -> None:
+    """Wait for every process."""
+    if world() > 1:
+        dist.barrier()

@@ -1,0 +1,309 @@
+"""The one training loop: supervised fine-tuning, reward models, offline objectives, pretraining.
+
+A caller says how a list of examples becomes one row of quantities per example and how quantities become one loss per
+example; the loop owns everything else. The loss of a step is sum(weight * loss) / N with N the rows of the global
+batch that gave a finite loss, so splitting a batch into micro-batches or over processes changes nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from components.errors import ArtifactError, ParamsError
+from components.training import checkpoint, distributed
+from components.training.batching import epoch_batches, micro_batches
+from components.training.checkpoint import Progress
+from components.training.params import Compute, Optimization
+from components.training.runtime import autocast, device_of
+from components.training.schedule import learning_rate, total_steps
+
+MAX_DROPPED = 0.01  # share of all examples of a run that may be dropped because their loss is not finite
+
+Quantities = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to learn from.
+
+    `lengths`: tokens that each example occupies in a forward pass (for batching by length and the token budget).
+    `forward(model, examples)` -> 1-D tensors with one value per example, with gradient, on the model's device.
+    `loss(quantities)` -> one loss per example. `weights`: one factor per example (default 1), not renormalised.
+    `constants(model, rows)` -> numbers that belong to a whole global batch (given as numbers of examples); they are
+    appended to the quantities of each of its examples. `metrics(values)` -> what to log, from the detached quantities
+    of a whole global batch (float64 arrays, plus "loss").
+    """
+
+    examples: Sequence[Any]
+    lengths: Sequence[int]
+    forward: Callable[[nn.Module, list[Any]], Quantities]
+    loss: Callable[[Quantities], Tensor]
+    weights: Sequence[float] | None = None
+    constants: Callable[[nn.Module, list[int]], Mapping[str, float]] | None = None
+    metrics: Callable[[dict[str, np.ndarray]], dict[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run did. `seconds` covers this process since the last resume only; the rest is reproducible."""
+
+    log: list[dict[str, Any]]
+    steps: int
+    rows: int
+    tokens: int
+    dropped: int
+    seconds: float
+    seconds_rows: int
+
+
+def plan(lengths: Sequence[int], optimization: Optimization, seed: int) -> Iterator[list[int]]:
+    """The global batch of every step of a run, as numbers of examples."""
+    total, epoch = total_steps(len(lengths), optimization), 0
+    while total > 0:
+        for rows in epoch_batches(lengths, optimization.batch_size, seed=seed, epoch=epoch)[:total]:
+            yield rows
+            total -= 1
+        epoch += 1
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    *,
+    optimization: Optimization,
+    compute: Compute,
+    seed: int,
+    identity: str,
+    workdir: Path,
+    title: str = "train",
+) -> Trained:
+    """Train `model` in place; resume from `workdir` if it holds a checkpoint of the same `identity`.
+
+    Dropout is off throughout. On SIGTERM a checkpoint is written and SystemExit(143) raised. Raises ParamsError when
+    training diverges, ArtifactError for a checkpoint of another run.
+    """
+    if not task.examples:
+        raise ArtifactError(f"{title}: there is nothing to train on (got 0 examples). Check what curation dropped.")
+    _prepare_mode(model, optimization.gradient_checkpointing)
+    loop = _Loop(model, task, optimization, compute, seed)
+    progress = checkpoint.restore(workdir, model, loop.optimizer, identity)
+    began, resumed = time.perf_counter(), progress.rows
+    bar = tqdm(total=loop.total, initial=progress.step, desc=title, unit="step", disable=not distributed.is_main())
+    with _stop_flag() as stop, bar:
+        for step, rows in enumerate(plan(task.lengths, optimization, seed)):
+            if step < progress.step:
+                continue
+            line = loop.step(step, rows, progress, stop)
+            bar.set_postfix_str(f"loss {line['loss']:.4f}", refresh=False)
+            bar.update()
+            last = progress.step == loop.total
+            if last or progress.step % optimization.log_every == 0:
+                progress.log.append(line)
+            every = optimization.checkpoint_every
+            if not last and (loop.stopping or (every and progress.step % every == 0)):
+                _checkpoint(workdir, model, loop.optimizer, progress)
+            if loop.stopping and not last:
+                raise SystemExit(143)
+    model.eval()
+    seconds = time.perf_counter() - began
+    done = progress
+    return Trained(done.log, done.step, done.rows, done.tokens, done.dropped, seconds, done.rows - resumed)
+
+
+def write_log(log: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """`training_log.jsonl`: one line per logged step."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
+
+
+def adamw(model: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; only matrices are decayed."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": optimization.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    betas = (optimization.betas[0], optimization.betas[1])
+    return torch.optim.AdamW([g for g in groups if g["params"]], optimization.learning_rate, betas, fused=True)
+
+
+class _Forward(nn.Module):
+    """The caller's forward as a module, so that data-parallel wrappers see one call per micro-batch."""
+
+    def __init__(self, model: nn.Module, forward: Callable[[nn.Module, list[Any]], Quantities]) -> None:
+        super().__init__()
+        self.model, self.compute = model, forward
+
+    def forward(self, examples: list[Any]) -> Quantities:
+        return self.compute(self.model, examples)
+
+
+class _Loop:
+    """One optimizer step after the other."""
+
+    def __init__(self, model: nn.Module, task: Task, optimization: Optimization, compute: Compute, seed: int) -> None:
+        self.model, self.task, self.optimization, self.compute, self.seed = model, task, optimization, compute, seed
+        self.device = device_of(compute)
+        self.total = total_steps(len(task.examples), optimization)
+        self.planned = sum(len(rows) for rows in plan(task.lengths, optimization, seed))
+        self.per_epoch = -(-len(task.examples) // optimization.batch_size)
+        self.optimizer = adamw(model, optimization)
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.weights = np.ones(len(task.examples)) if task.weights is None else np.asarray(task.weights, dtype=float)
+        self.module: nn.Module = _Forward(model, task.forward)
+        self.stopping = False
+        if distributed.world() > 1:
+            distributed.start(self.device)
+            handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+            self.accelerator = Accelerator(cpu=self.device.type == "cpu", kwargs_handlers=[handler])
+            self.module = self.accelerator.prepare_model(self.module, device_placement=False)
+
+    def step(self, step: int, rows: list[int], progress: Progress, stop: threading.Event) -> dict[str, Any]:
+        """One global batch: gradients, clip, update. Returns the log line; updates `progress`."""
+        torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        values = self._gradients(rows, stop)
+        while not np.isfinite(values["loss"]).all():  # rare: the step is redone without the rows that broke it
+            good = [row for row, loss in zip(rows, values["loss"], strict=True) if np.isfinite(loss)]
+            self._drop(len(rows) - len(good), len(good), progress)
+            rows = good
+            values = self._gradients(rows, stop)
+        rate = learning_rate(step, self.total, self.optimization)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optimization.max_grad_norm or math.inf).item()
+        if not math.isfinite(norm):
+            raise ParamsError(
+                f"training step {step + 1}: the gradient is not finite (got {norm}). "
+                "Lower optimization.learning_rate, or set compute.precision: fp32."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.step = step + 1
+        progress.rows += len(rows)
+        progress.tokens += sum(self.task.lengths[row] for row in rows)
+        return self._line(rows, values, rate, norm, progress)
+
+    def _line(
+        self, rows: list[int], values: dict[str, np.ndarray], rate: float, norm: float, progress: Progress
+    ) -> dict[str, Any]:
+        line = {
+            "step": progress.step,
+            "epoch": progress.step / self.per_epoch,
+            "lr": rate,
+            "loss": float(np.mean(self.weights[rows] * values["loss"])),
+            "grad_norm": norm,
+            "num_tokens": progress.tokens,
+        }
+        if self.task.metrics is not None and (
+            progress.step % self.optimization.log_every == 0 or progress.step == self.total
+        ):
+            line |= self.task.metrics(values)
+        return line
+
+    def _drop(self, bad: int, good: int, progress: Progress) -> None:
+        progress.dropped += bad
+        if not good or progress.dropped > MAX_DROPPED * self.planned:
+            raise ParamsError(
+                f"training step {progress.step + 1}: the loss of too many examples is not finite (got "
+                f"{progress.dropped} of {self.planned}, at most {MAX_DROPPED:.0%}). "
+                "Lower optimization.learning_rate, or set compute.precision: fp32."
+            )
+
+    def _gradients(self, rows: list[int], stop: threading.Event) -> dict[str, np.ndarray]:
+        """Accumulate the gradient of one global batch; returns its quantities, one array over `rows` each."""
+        self.optimizer.zero_grad(set_to_none=True)
+        constants = self.task.constants(self.model, rows) if self.task.constants else {}
+        micros = self._share(rows)
+        column = {row: i for i, row in enumerate(rows)}
+        table: Tensor | None = None
+        for i, (micro, real) in enumerate(micros):
+            with self._gradient_sync(i == len(micros) - 1):
+                names, block = self._backward(micro, constants, len(rows) if real else 0)
+            if table is None:
+                table = block.new_zeros(len(names), len(rows) + 1)
+            if real:
+                table[:, [column[row] for row in micro]] = block
+        assert table is not None
+        table[:, -1] = float(stop.is_set())  # every process learns of a stop at the same step
+        values = distributed.total(table).double().cpu().numpy()
+        self.stopping = bool(values[0, -1])
+        return dict(zip(names, values[:, :-1], strict=True))
+
+    def _gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients in the last micro-batch only."""
+        if distributed.world() == 1 or last:
+            return nullcontext()
+        skip: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
+        return skip
+
+    def _backward(self, micro: list[int], constants: Mapping[str, float], count: int) -> tuple[list[str], Tensor]:
+        """Forward and backward of one micro-batch, its loss divided by `count` rows (0: contributes nothing)."""
+        with autocast(self.device, self.compute.precision):
+            quantities = self.module([self.task.examples[row] for row in micro])
+        one = next(iter(quantities.values()))
+        for name, value in constants.items():
+            quantities[name] = torch.full_like(one, value, requires_grad=False)
+        losses = self.task.loss(quantities).float()
+        scale = distributed.world() / count if count else 0.0  # data-parallel gradients are averaged over processes
+        weights = torch.tensor(self.weights[micro] * scale, dtype=torch.float32, device=losses.device)
+        torch.autograd.backward((weights * losses).sum())
+        names = sorted(quantities)
+        block = torch.stack([losses, *(quantities[name] for name in names)]).detach()
+        return ["loss", *names], block
+
+    def _share(self, rows: list[int]) -> list[tuple[list[int], bool]]:
+        """This process's micro-batches and whether they count: every process makes equally many forward passes."""
+        world = distributed.world()
+        ordered = sorted(rows, key=lambda row: (-self.task.lengths[row], row))
+        budget = self.optimization.micro_batch_tokens
+        shares = [micro_batches(ordered[rank::world], self.task.lengths, budget) for rank in range(world)]
+        own = [(micro, True) for micro in shares[distributed.rank()]]
+        return own + [([ordered[-1]], False)] * (max(map(len, shares)) - len(own))
+
+
+def _prepare_mode(model: nn.Module, gradient_checkpointing: bool) -> None:
+    """No dropout: eval mode, or train mode with every rate at 0 where gradient checkpointing asks for train mode."""
+    model.eval()
+    if not gradient_checkpointing:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+    model.train()
+
+
+def _checkpoint(workdir: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    if distributed.is_main():
+        checkpoint.save(workdir, model, optimizer, progress)
+    distributed.barrier()
+
+
+@contextmanager
+def _stop_flag() -> Iterator[threading.Event]:
+    """Within the block SIGTERM sets the flag instead of ending the process, so that a step is never cut in two."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,63 @@
+"""Small tasks for the loop: pairs of random token ids under a DPO-like loss, written out here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.training.batching import collate
+from components.training.logprobs import completion_logps
+from components.training.loop import Task, Trained, train
+from components.training.params import Compute, Optimization
+from components.training.tokenize import Row
+
+Pair = tuple[list[int], list[int], list[int]]
+CPU = Compute(device="cpu", threads=1)
+
+
+def pairs(count: int, seed: int = 0, shortest: int = 2, longest: int = 12, vocabulary: int = 320) -> list[Pair]:
+    """(prompt, chosen, rejected) token ids of mixed lengths."""
+    rng = np.random.default_rng(seed)
+
+    def ids() -> list[int]:
+        return rng.integers(6, vocabulary, rng.integers(shortest, longest)).tolist()
+
+    return [(ids(), ids(), ids()) for _ in range(count)]
+
+
+def margins(model: nn.Module, examples: list[Pair]) -> dict[str, Tensor]:
+    rows = [Row(p, w) for p, w, _ in examples] + [Row(p, r) for p, _, r in examples]
+    logps = completion_logps(model, collate(rows, next(model.parameters()).device))
+    chosen, rejected = logps.sums.split(len(examples))
+    return {"chosen_logps": chosen, "rejected_logps": rejected}
+
+
+def logistic(quantities: dict[str, Tensor]) -> Tensor:
+    return -F.logsigmoid(0.1 * (quantities["chosen_logps"] - quantities["rejected_logps"]))
+
+
+def pair_task(examples: list[Pair], **changes: Any) -> Task:
+    lengths = [2 * (len(p) + max(len(w), len(r))) for p, w, r in examples]
+    return Task(**{"examples": examples, "lengths": lengths, "forward": margins, "loss": logistic, **changes})
+
+
+def fit(model: nn.Module, task: Task, workdir: Path, identity: str = "test", **settings: Any) -> Trained:
+    defaults: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "batch_size": 8}
+    return train(
+        model,
+        task,
+        optimization=Optimization(**{**defaults, **settings}),
+        compute=CPU,
+        seed=0,
+        identity=identity,
+        workdir=workdir,
+    )
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
