@@ -1,0 +1,1 @@
+"""Completions of a policy for the prompts of a feedback set."""

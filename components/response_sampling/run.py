@@ -1,0 +1,123 @@
+"""Choose prompts, sample completions, write them with everything a scorer or trainer needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.contract import Inputs, Metrics, Outputs, dump
+from components.errors import RecordError
+from components.generation.sample import Generation, sample
+from components.records import messages, prompt_key, prompt_share, read_records, write_lines
+from components.response_sampling.params import Params
+from components.training.runtime import load_policy, setup
+from components.training.tokenize import encode_prompt
+
+Prompt = tuple[str, list[dict[str, Any]]]  # (prompt key, messages)
+
+
+def _distinct(records: Path, held_out: float, excluded: Counter[str]) -> Iterator[Prompt]:
+    """Every prompt once. Held-out prompts and prompts with media are counted in `excluded`."""
+    seen = set()
+    for record in read_records(records):
+        key = prompt_key(record)
+        if key in seen:
+            continue
+        seen.add(key)
+        if prompt_share(record) < held_out:
+            excluded["held_out"] += 1
+            continue
+        try:
+            yield key, messages(record)
+        except RecordError as error:
+            if error.rule != "text_only":
+                raise
+            excluded["not_text_only"] += 1
+
+
+def _chosen(prompts: list[Prompt], n: int, seed: int) -> list[Prompt]:
+    """`n` prompts (0: all) by seeded hash; adding prompts to the set changes the choice as little as possible."""
+    rank = {key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest() for key, _ in prompts}
+    return sorted(prompts, key=lambda prompt: rank[prompt[0]])[: n or None]
+
+
+def _fitting(
+    prompts: list[Prompt], tokenizer: Any, room: int | None, excluded: Counter[str]
+) -> list[tuple[Prompt, list[int]]]:
+    """(prompt, token ids) of the prompts that leave room for a completion; the others are counted."""
+    encoded = [(prompt, encode_prompt(tokenizer, prompt[1])) for prompt in prompts]
+    fitting = [item for item in encoded if room is None or len(item[1]) <= room]
+    excluded["too_long"] += len(encoded) - len(fitting)
+    return fitting
+
+
+def _rows(prompts: list[Prompt], found: list[Generation], k: int) -> Iterator[dict[str, Any]]:
+    for i, generation in enumerate(found):
+        key, conversation = prompts[i // k]
+        yield {
+            "prompt_key": key,
+            "messages": conversation,
+            "sample": i % k,
+            "completion": generation.text,
+            "token_ids": generation.token_ids,
+            "logprobs": [round(logprob, 6) for logprob in generation.logprobs],
+            "finish": generation.finish,
+            "seed": generation.seed,
+        }
+
+
+def _summary(found: list[Generation], k: int, excluded: Counter[str]) -> dict[str, Any]:
+    """Counts and shares. `identical`: prompts whose samples all have one text (no pair can be made of them)."""
+    lengths = [len(generation.token_ids) for generation in found]
+    groups = [found[i : i + k] for i in range(0, len(found), k)]
+    truncated = sum(generation.finish == "length" for generation in found)
+    return {
+        "n_prompts": len(groups),
+        "n_samples": len(found),
+        "eos_rate": round(1 - truncated / len(found), 4),
+        "truncated": truncated,
+        "blank": sum(not generation.text.strip() for generation in found),
+        "identical": sum(len({generation.text for generation in group}) == 1 for group in groups),
+        "mean_length": round(sum(lengths) / len(lengths), 2),
+        "max_length": max(lengths),
+        "excluded_held_out": excluded["held_out"],
+        "excluded_not_text_only": excluded["not_text_only"],
+        "excluded_too_long": excluded["too_long"],
+    }
+
+
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
+    """Write samples.jsonl and summary.json. Raises RecordError if no prompt is left to sample."""
+    device = setup(params.compute, params.seed)
+    model, tokenizer = load_policy(inputs["policy"].path, params.compute)
+    excluded: Counter[str] = Counter()
+    distinct = list(_distinct(inputs["prompts"].path / "records.jsonl", params.held_out, excluded))
+    context = getattr(model.config, "max_position_embeddings", None)
+    room = None if context is None else context - params.sampler.max_new_tokens
+    fitting = _fitting(_chosen(distinct, params.n_prompts, params.seed), tokenizer, room, excluded)
+    if not fitting:
+        raise RecordError(
+            f"response_sampling: no prompt is left to sample (got {len(distinct)} distinct, "
+            f"excluded {dict(excluded)}). Lower held_out or max_new_tokens, or give feedback with more prompts."
+        )
+    prompts = [prompt for prompt, _ in fitting]
+    found = sample(
+        model,
+        tokenizer,
+        [ids for _, ids in fitting],
+        params.sampler,
+        samples_per_prompt=params.samples_per_prompt,
+        keys=[key for key, _ in prompts],
+        device=device,
+        precision=params.compute.precision,
+        progress="sampling",
+    )
+    write_lines(outputs["samples"] / "samples.jsonl", _rows(prompts, found, params.samples_per_prompt))
+    metrics = _summary(found, params.samples_per_prompt, excluded)
+    summary = {"policy": inputs["policy"].id, "sampler": dump(params.sampler), **metrics}
+    (outputs["samples"] / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return metrics
