@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from components.judges.cache import AnswerCache, cache_key
-from components.judges.client import Answer, ChatClient
+from components.judges.client import Answer, ChatClient, read_key
 from components.judges.contracts import CONTRACTS, Message, prompt_hash
 from components.judges.pairs import PairItem, Verdict
 from components.judges.params import JudgeParams
@@ -22,9 +22,8 @@ class EndpointJudge:
 
     def __init__(self, params: JudgeParams, cache: Path, *, backoff: float = 1.0) -> None:
         self._params, self._contract, self._cache = params, CONTRACTS[params.contract], AnswerCache(cache)
-        self._client = ChatClient(
-            params.base_url, params.api_key_env, timeout=params.timeout, retries=params.retries, backoff=backoff
-        )
+        self._backoff = backoff
+        read_key(params.api_key_env)  # a missing key is said before anything is done
         self._counts = {"judge_requests": 0, "judge_cache_hits": 0}
         self._lock = threading.Lock()
 
@@ -44,24 +43,25 @@ class EndpointJudge:
         prompts = [self._contract.render(item) for item in items]
         hashes = [prompt_hash(prompt) for prompt in prompts]
         unique = dict(zip(hashes, prompts, strict=True))  # the same question twice is asked once
-        pool = ThreadPoolExecutor(max_workers=self._params.concurrency, thread_name_prefix="judge")
+        p = self._params
+        client = ChatClient(p.base_url, p.api_key_env, timeout=p.timeout, retries=p.retries, backoff=self._backoff)
+        pool = ThreadPoolExecutor(max_workers=p.concurrency, thread_name_prefix="judge")
         try:
-            futures = {pool.submit(self._verdict, prompt): key for key, prompt in unique.items()}
-            done = tqdm(as_completed(futures), total=len(futures), desc=f"judge {self._params.model}", unit="question")
+            futures = {pool.submit(self._verdict, client, prompt): key for key, prompt in unique.items()}
+            done = tqdm(as_completed(futures), total=len(futures), desc=f"judge {p.model}", unit="question")
             verdicts = {futures[future]: future.result() for future in done}
-        except BaseException:
-            self._client.stop()
-            raise
         finally:
+            client.stop()  # after an error, requests in flight end without waiting and retrying
             pool.shutdown(cancel_futures=True)
+            client.close()
         return [verdicts[key] for key in hashes]
 
-    def _verdict(self, prompt: list[Message]) -> Verdict:
+    def _verdict(self, client: ChatClient, prompt: list[Message]) -> Verdict:
         """Ask until an answer holds a verdict, at most `retries` times more."""
         answers: list[Answer] = []
         outcome = None
         for sample in range(self._contract.retries + 1):
-            answers.append(self._answer(prompt, sample))
+            answers.append(self._answer(client, prompt, sample))
             if answers[-1].finish != "length":
                 outcome = self._contract.parse(answers[-1].text)
             if outcome or answers[-1].refused:
@@ -77,7 +77,7 @@ class EndpointJudge:
             served_model=last.model,
         )
 
-    def _answer(self, prompt: list[Message], sample: int) -> Answer:
+    def _answer(self, client: ChatClient, prompt: list[Message], sample: int) -> Answer:
         decoding = {"temperature": self._params.temperature, "max_tokens": self._params.max_tokens}
         body = {"model": self._params.model, "messages": prompt, **decoding, **self._params.request}
         body = {name: value for name, value in body.items() if value is not None}
@@ -88,7 +88,7 @@ class EndpointJudge:
             self._counts["judge_cache_hits" if cached else "judge_requests"] += 1
         if cached:
             return Answer(**cached)
-        answer = self._client.complete(body)
+        answer = client.complete(body)
         self._cache.put(key, answer.to_json())
         return answer
 
