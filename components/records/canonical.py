@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from decimal import Decimal
 from typing import Any
 
 from components.errors import RecordError
 
-MAX_INTEGER = 2**53  # beyond it a JSON number is not the same number in every reader
+MAX_INTEGER = 2**53  # beyond it an integer is not the same number in every JSON reader
+MAX_DOUBLE = int(sys.float_info.max)
 
 
 def _refuse(what: str) -> RecordError:
@@ -39,9 +41,11 @@ def _number(value: float) -> str:
 
 
 def _integer(value: int) -> str:
-    if abs(value) > MAX_INTEGER:
-        raise _refuse(f"an integer beyond 2**53 is not portable (got {value}). Write it as text.")
-    return str(value)
+    text = str(value)
+    # beyond 2**53 only what a double reads and writes as the same digits (1e20, written as an integer, is one)
+    if abs(value) > MAX_INTEGER and (abs(value) > MAX_DOUBLE or _number(float(value)) != text):
+        raise _refuse(f"an integer beyond 2**53 is not portable (got {text[:40]}). Write it as text.")
+    return text
 
 
 def _text(value: Any) -> str:

@@ -72,7 +72,7 @@ def is_trl(row: dict[str, Any]) -> bool:
 
 
 def trl(row: dict[str, Any], options: Options) -> Record:
-    """TRL preference layout: {prompt, chosen, rejected}, text or chat messages; without `prompt` both sides start with it.
+    """TRL preference layout: {prompt, chosen, rejected}, text or chats; without `prompt` both sides start with it.
 
     Texts are kept to the character. An implicit prompt of two texts is what they share, cut back to a blank, so that no
     word is split; of two chats it is the messages they share, with one assistant message left on each side.

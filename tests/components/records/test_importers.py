@@ -1,0 +1,388 @@
+"""Native files become records line by line; whatever does not is quarantined with its place and reason."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.errors import ArtifactError, DataError, ParamsError
+from components.records import candidate_text, comparisons, messages, validate, write_records
+from components.records.importers import FORMATS, Quarantined, detect, import_file
+from tests.components.records.samples import pair
+
+U, A = "\n\nHuman: ", "\n\nAssistant: "
+HH = [
+    {"chosen": f"{U}Hi{A}Hello!", "rejected": f"{U}Hi{A}Go away."},
+    {"chosen": f"{U}One?{A}1.{U}Two?{A}2.", "rejected": f"{U}One?{A}1.{U}Two?{A}3."},
+    {"chosen": f"{U}Spaces?{A} yes \n", "rejected": f"{U}Spaces?{A}no"},
+]
+TRL = [
+    {"prompt": "Hi", "chosen": "Hello!", "rejected": "Go away."},
+    {"prompt": "One?", "chosen": " 1", "rejected": " 2"},
+    {"prompt": "Two?", "chosen": "2", "rejected": "3"},
+]
+VOTES: list[dict[str, Any]] = [
+    {
+        "prompt": "Hi",
+        "response_a": "Hello!",
+        "response_b": "Go.",
+        "annotator": "x",
+        "choice": "a",
+        "shown_first": "b",
+        "duration_ms": 900,
+    },
+    {
+        "prompt": "Hi",
+        "response_a": "Hello!",
+        "response_b": "Go.",
+        "annotator": "y",
+        "choice": "tie",
+        "shown_first": "a",
+        "duration_ms": 5,
+    },
+    {
+        "prompt": "Hi",
+        "response_a": "Hello!",
+        "response_b": "Go.",
+        "annotator": "z",
+        "choice": "b",
+        "strength": 2,
+        "strength_scale": [0, 3],
+    },
+]
+
+
+def chat(*turns: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def lines(path: Path, rows: Sequence[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def load(path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+    out = list(import_file(path, **options))
+    return [r for r in out if isinstance(r, dict)], [q for q in out if isinstance(q, Quarantined)]
+
+
+def texts(record: dict[str, Any]) -> tuple[str, str]:
+    (item,) = comparisons([record]).items
+    return item.chosen, item.rejected
+
+
+# --- formats
+
+
+@pytest.mark.parametrize("name", ["hh.jsonl", "hh.jsonl.gz"])
+def test_hh_dialogues(tmp_path: Path, name: str) -> None:
+    records, bad = load(lines(tmp_path / name, HH))
+    assert bad == []
+    assert [texts(r) for r in records] == [("Hello!", "Go away."), ("2.", "3."), ("yes", "no")]
+    assert messages(records[1]) == chat("One?", "1.", "Two?")
+    for record in records:
+        validate(record)
+
+
+def test_trl_pairs_keep_their_texts_to_the_character(tmp_path: Path) -> None:
+    records, bad = load(lines(tmp_path / "p.jsonl", TRL))
+    assert bad == []
+    assert [texts(r) for r in records] == [("Hello!", "Go away."), (" 1", " 2"), ("2", "3")]
+    assert messages(records[0]) == chat("Hi")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": chat("Hi"), "chosen": chat("Hi", "Yes")[1:], "rejected": chat("Hi", "No")[1:]},
+        {"prompt": chat("Hi"), "chosen": "Yes", "rejected": "No"},
+        {"prompt": "Hi", "chosen": chat("Hi", "Yes"), "rejected": chat("Hi", "No")},
+        {"chosen": chat("Hi", "Yes"), "rejected": chat("Hi", "No")},
+        {"chosen": "Hi Yes", "rejected": "Hi No"},
+    ],
+    ids=["chat", "chat prompt only", "prompt repeated in the chats", "implicit chat", "implicit text"],
+)
+def test_the_other_shapes_of_trl_pairs(tmp_path: Path, row: dict[str, Any]) -> None:
+    (record,), bad = load(lines(tmp_path / "p.jsonl", [row]))
+    assert bad == []
+    assert messages(record) == chat("Hi")
+    assert tuple(text.strip() for text in texts(record)) == ("Yes", "No")
+
+
+def test_an_implicit_prompt_never_splits_a_word(tmp_path: Path) -> None:
+    """The common start is 'The sky is bl'; the prompt is cut back to 'The sky is', and joining gives the texts back."""
+    (record,), _ = load(lines(tmp_path / "p.jsonl", [{"chosen": "The sky is blue", "rejected": "The sky is black"}]))
+    prompt = messages(record)[0]["content"]
+    assert prompt == "The sky is"
+    assert [prompt + text for text in texts(record)] == ["The sky is blue", "The sky is black"]
+
+
+def test_one_record_per_vote_with_what_the_annotator_saw(tmp_path: Path) -> None:
+    records, bad = load(lines(tmp_path / "v.jsonl", VOTES))
+    assert bad == []
+    assert [r["annotator"]["id"] for r in records] == ["x", "y", "z"]
+    first, second, third = (r["judgments"][0] for r in records)
+    assert (first["outcome"], first["shown_order"]) == ("a", ["b", "a"])
+    assert (second["outcome"], second["shown_order"]) == ("tie", ["a", "b"])
+    assert (third["strength"], third["strength_scale"], "shown_order" in third) == (2, [0, 3], False)
+    assert [r["quality"].get("duration_ms") for r in records] == [900, 5, None]
+    assert [candidate_text(records[0], cid) for cid in "ab"] == ["Hello!", "Go."]
+
+
+def test_the_place_of_a_candidate_does_not_tell_the_label(tmp_path: Path) -> None:
+    """Chosen first in every record would let a model read the label off the position."""
+    rows = [{"prompt": str(i), "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(40)]
+    records, _ = load(lines(tmp_path / "p.jsonl", rows))
+    wins = sum(record["judgments"][0]["outcome"] == "a" for record in records)
+    assert 8 < wins < 32
+
+
+def test_own_records_come_back_unchanged(tmp_path: Path) -> None:
+    records = [pair("a"), pair("tie", prompt="Other?")]
+    for name in ("r.jsonl", "r.jsonl.gz"):
+        write_records(tmp_path / name, records)
+        assert load(tmp_path / name) == (records, [])
+
+
+def test_parquet_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([*TRL, {"prompt": "Empty?", "chosen": "x"}]), tmp_path / "p.parquet")
+    records, bad = load(tmp_path / "p.parquet")
+    assert len(records) == 3
+    assert [(q.line, q.rule, q.field) for q in bad] == [(4, "missing_column", "rejected")]
+
+
+@pytest.mark.parametrize(("rows", "name"), [(HH, "hh"), (TRL, "trl"), (VOTES, "labels"), ([pair()], "records")])
+def test_the_format_is_told_by_the_columns(tmp_path: Path, rows: list[Any], name: str) -> None:
+    path = lines(tmp_path / "x.jsonl", rows)
+    assert detect(path) == name
+    assert load(path, format=name) == load(path)
+    unreadable = tmp_path / "bad-first.jsonl"
+    unreadable.write_bytes(b"{cut\n" + path.read_bytes())
+    assert detect(unreadable) == name
+
+
+# --- what the file does not say
+
+
+def test_options_become_part_of_the_records(tmp_path: Path) -> None:
+    lines(tmp_path / "sub/votes.jsonl.gz", VOTES)
+    records, _ = load(
+        tmp_path,
+        source="panel/{file}",
+        license="MIT",
+        lang="en",
+        annotator_kind="simulated",
+        annotator_revision="7",
+        instructions_rev="guide-2",
+        created_at="2024-01-01",
+        generator="m",
+        generator_revision="r",
+        data_rev="abc",
+    )
+    record = records[0]
+    assert record["provenance"] | {"parents": [], "split": ""} == record["provenance"]
+    assert [record["provenance"][k] for k in ("source", "license", "created_at", "data_rev")] == [
+        "panel/sub/votes",
+        "MIT",
+        "2024-01-01",
+        "abc",
+    ]
+    assert [record["annotator"][k] for k in ("id", "kind", "revision", "instructions_rev")] == [
+        "x",
+        "simulated",
+        "7",
+        "guide-2",
+    ]
+    assert {(c["generator"]["name"], c["generator"]["revision"]) for c in record["candidates"]} == {("m", "r")}
+    assert record["task"]["lang"] == "en"
+
+
+def test_a_machine_annotator_without_revision_is_not_reproducible(tmp_path: Path) -> None:
+    records, bad = load(lines(tmp_path / "v.jsonl", VOTES), annotator_kind="llm")
+    assert records == []
+    assert {q.rule for q in bad} == {"machine_annotator_reproducible"}
+
+
+def test_unknown_formats_and_options_name_the_nearest(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", HH)
+    with pytest.raises(ParamsError, match="labels"):
+        import_file(path, format="label")
+    with pytest.raises(ParamsError, match="Did you mean 'license'"):
+        import_file(path, licence="MIT")
+
+
+# --- bad lines
+
+BAD_ROWS: list[tuple[str, Any, str, str]] = [
+    ("hh", {"chosen": HH[0]["chosen"]}, "missing_column", "rejected"),
+    ("hh", {**HH[0], "score": 1}, "unknown_column", "score"),
+    ("hh", {**HH[0], "chosen": 3}, "wrong_type", "chosen"),
+    ("hh", {**HH[0], "rejected": HH[0]["chosen"]}, "identical_candidates_tie", "chosen"),
+    ("hh", {"chosen": f"{U}Hi{A}Yes", "rejected": f"{U}Ho{A}No"}, "prompts_differ", "chosen"),
+    ("hh", {"chosen": f"{U}Hi{A}Yes{U}On{A}x", "rejected": f"{U}Hi{A}No"}, "prompts_differ", "chosen"),
+    ("hh", {**HH[0], "rejected": f"{U}Hi{A}Hello!{U}Why?"}, "last_turn_not_assistant", "rejected"),
+    ("hh", {**HH[0], "rejected": f"{U}Hi{A} \n"}, "candidate_not_empty", "rejected"),
+    ("hh", {**HH[0], "chosen": f"Note{U}Hi{A}Hello!"}, "wrong_value", "chosen"),
+    ("hh", {"chosen": f"{U}{A}Yes", "rejected": f"{U}{A}No"}, "prompt_not_empty", "task.messages[0]"),
+    ("trl", {"prompt": "Hi", "chosen": "x"}, "missing_column", "rejected"),
+    ("trl", {**TRL[0], "prompt": " "}, "no_prompt", "prompt"),
+    ("trl", {**TRL[0], "chosen": ""}, "candidate_not_empty", "chosen"),
+    ("trl", {**TRL[0], "chosen": None}, "wrong_type", "chosen"),
+    ("trl", {**TRL[0], "rejected": "Hello!"}, "identical_candidates_tie", "chosen"),
+    ("trl", {"chosen": "same", "rejected": "same"}, "identical_candidates_tie", "chosen"),
+    ("trl", {"chosen": "Yes", "rejected": "No"}, "no_prompt", "chosen"),
+    ("trl", {"chosen": chat("Hi", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "rejected"),
+    ("trl", {"prompt": "Hi", "chosen": chat("Ho", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "chosen"),
+    ("trl", {"chosen": chat("Hi"), "rejected": chat("Hi", "No")}, "last_turn_not_assistant", "chosen"),
+    ("trl", {"chosen": [{"role": "assistant"}], "rejected": chat("Hi", "No")}, "wrong_type", "chosen[0]"),
+    ("trl", {"chosen": chat("Hi", "Yes"), "rejected": "No"}, "wrong_type", "rejected"),
+    ("labels", {k: v for k, v in VOTES[0].items() if k != "annotator"}, "missing_column", "annotator"),
+    ("labels", {**VOTES[0], "choice": "A"}, "wrong_value", "choice"),
+    ("labels", {**VOTES[0], "choice": 1}, "wrong_value", "choice"),
+    ("labels", {**VOTES[0], "shown_first": "left"}, "wrong_value", "shown_first"),
+    ("labels", {**VOTES[0], "duration_ms": "900"}, "wrong_type", "duration_ms"),
+    ("labels", {**VOTES[0], "duration_ms": -1}, "wrong_value", "duration_ms"),
+    ("labels", {**VOTES[0], "response_b": "Hello!"}, "identical_candidates_tie", "choice"),
+    ("labels", {**VOTES[0], "response_b": ""}, "candidate_not_empty", "response_b"),
+    ("labels", {**VOTES[0], "strength": 2}, "strength_within_scale", "judgments[0].strength_scale"),
+    ("labels", {**VOTES[0], "prompt": "\ud800"}, "canonical_json", ""),
+    ("records", {**pair(), "record_id": "0"}, "record_id_recomputes", "record_id"),
+    ("records", {"task": 1}, "structure", "record_id"),
+]
+
+
+@pytest.mark.parametrize(("format", "row", "rule", "field"), BAD_ROWS)
+def test_a_bad_row_is_quarantined_between_good_ones(
+    tmp_path: Path, format: str, row: Any, rule: str, field: str
+) -> None:
+    good = {"hh": HH, "trl": TRL, "labels": VOTES, "records": [pair(), pair("b")]}[format]
+    records, bad = load(lines(tmp_path / "x.jsonl", [good[0], row, good[1]]), format=format)
+    assert len(records) == 2
+    assert [(q.file, q.line, q.rule, q.field) for q in bad] == [("x.jsonl", 2, rule, field)]
+    assert bad[0].reason.startswith("x.jsonl:2: ")
+    assert bad[0].raw == json.dumps(row)[:500]
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (b'{"prompt": "x", "chosen": "y', "json"),
+        (b"[1, 2]", "json"),
+        (b'"text"', "json"),
+        (b'{"prompt": "x", "chosen": NaN, "rejected": "y"}', "json"),
+        (b"[" * 100_000, "json"),
+        (b'{"prompt": "\xff\xfe", "chosen": "y", "rejected": "z"}', "utf8"),
+    ],
+    ids=["cut off", "list", "text", "NaN", "too deep", "not UTF-8"],
+)
+def test_a_line_that_is_no_json_object_is_quarantined(tmp_path: Path, line: bytes, rule: str) -> None:
+    path = lines(tmp_path / "x.jsonl", TRL[:1])
+    path.write_bytes(path.read_bytes() + line)
+    records, bad = load(path)
+    assert len(records) == 1
+    assert [(q.line, q.rule, len(q.raw) <= 500) for q in bad] == [(2, rule, True)]
+
+
+def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", TRL)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    records, bad = load(path)
+    assert (len(records), bad) == (3, [])
+
+
+def test_named_columns_may_be_ignored(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "id": 1}])
+    assert len(load(path)[1]) == 1
+    assert len(load(path, ignore_columns=("id",))[0]) == 1
+
+
+# --- bad files
+
+
+def test_nothing_is_lost(tmp_path: Path) -> None:
+    """Lines = records + quarantined, over a folder of every format, with good and bad lines mixed."""
+    rows = 0
+    for fmt, good in (("hh", HH), ("trl", TRL), ("labels", VOTES)):
+        mixed = [*good, *(row for name, row, _, _ in BAD_ROWS if name == fmt)]
+        lines(tmp_path / fmt / "x.jsonl", mixed)
+        rows += len(mixed)
+    records, bad = load(tmp_path)
+    assert len(records) + len(bad) == rows
+    assert len(records) == 9
+    assert [q.file for q in bad] == sorted(q.file for q in bad)
+
+
+def test_a_folder_is_read_in_sorted_order_and_pattern_selects(tmp_path: Path) -> None:
+    for name in ("b/2.jsonl", "a/9.jsonl", "a/1.jsonl.gz", "c.txt"):
+        lines(tmp_path / name, [{**TRL[0], "prompt": name}])
+    records, _ = load(tmp_path)
+    assert [messages(r)[0]["content"] for r in records] == ["a/1.jsonl.gz", "a/9.jsonl", "b/2.jsonl"]
+    assert [r["provenance"]["source"] for r in records] == ["a/1", "a/9", "b/2"]
+    assert len(load(tmp_path, pattern="a/*")[0]) == 2
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_files_that_cannot_be_read_as_a_whole_are_named(tmp_path: Path) -> None:
+    packed = gzip.compress("".join(json.dumps(row) + "\n" for row in HH).encode())
+    with pytest.raises(ArtifactError, match="no such file"):
+        load(tmp_path / "missing.jsonl")
+    with pytest.raises(DataError, match="is not gzip"):
+        load(write(tmp_path / "x.jsonl.gz", b'{"chosen": 1}'))
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load(write(tmp_path / "y.jsonl.gz", packed[:-9]))
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load(write(tmp_path / "crc.jsonl.gz", packed[:-8] + b"\x00" * 8))
+    with pytest.raises(DataError, match="is not gzip"):
+        load(write(tmp_path / "empty.jsonl.gz", b""))
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load(write(tmp_path / "z.jsonl.gz", packed[:20] + b"\x00\x01\x02" + packed[23:]))
+    with pytest.raises(DataError, match="not a Parquet"):
+        load(write(tmp_path / "x.parquet", b"PAR"))
+    with pytest.raises(DataError, match="cannot read this kind"):
+        load(write(tmp_path / "x.xlsx", b"x"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match="no usable file"):
+        load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("content", ['{"question": "x", "answer": "y"}', "", "no json at all"])
+def test_an_unknown_format_lists_the_known_ones(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "x.jsonl", content.encode())
+    with pytest.raises(DataError, match="not recognised") as caught:
+        load(path)
+    assert all(f"{name}:" in str(caught.value) for name in FORMATS)
+
+
+# --- real files
+
+
+@pytest.mark.parametrize("name", ["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"])
+def test_every_line_of_the_real_hh_files_is_accounted_for(data_dir: Path, name: str) -> None:
+    """Lines and equal pairs are counted here without the importer; its records and quarantine rows must add up to them."""
+    path = data_dir / "preference" / "hh-rlhf" / name / "test.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream if line.strip()]
+    good, bad = load(path)
+    assert len(good) + len(bad) == len(rows)
+    assert sum(q.rule == "identical_candidates_tie" for q in bad) == sum(r["chosen"] == r["rejected"] for r in rows)
+    assert len(good) > 0.98 * len(rows)
+    assert all(messages(record)[-1]["role"] == "user" for record in good)
+    ends = {tuple(row[side].strip()[-20:] for side in ("chosen", "rejected")) for row in rows}
+    assert all(
+        tuple(text[-20:] for text in texts(record)) in ends for record in good if min(map(len, texts(record))) > 20
+    )
