@@ -57,18 +57,23 @@ def read(path: Path) -> Iterator[Line]:
 
 
 def _json_lines(path: Path) -> Iterator[Line]:
+    if path.suffix == ".gz":
+        _check_gzip(path)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 content = raw.removeprefix(_BOM) if number == 1 else raw
                 if content.strip():
                     yield _parse(number, content.rstrip(b"\r\n"))
-    except gzip.BadGzipFile as error:
-        raise DataError(
-            f"{path.name}: is not gzip although its name ends in .gz ({error}). Rename or repack it."
-        ) from None
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name}: the gzip data is cut off or damaged ({error}). Copy the file again.") from None
+
+
+def _check_gzip(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start != b"\x1f\x8b":
+        raise DataError(f"{path.name}: is not gzip although its name ends in .gz (got {start!r}). Rename or repack it.")
 
 
 def _parse(number: int, content: bytes) -> Line:

@@ -371,7 +371,7 @@ def test_an_unknown_format_lists_the_known_ones(tmp_path: Path, content: str) ->
 
 @pytest.mark.parametrize("name", ["helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"])
 def test_every_line_of_the_real_hh_files_is_accounted_for(data_dir: Path, name: str) -> None:
-    """Lines and equal pairs are counted here without the importer; its records and quarantine rows must add up to them."""
+    """Lines and equal pairs are counted here without the importer; the importer must add up to them."""
     path = data_dir / "preference" / "hh-rlhf" / name / "test.jsonl.gz"
     if not path.is_file():
         pytest.skip(f"no {path}")
