@@ -44,14 +44,25 @@ class JudgeStats:
         return self.n_null / (2 * self.n_asked) if self.n_asked else None
 
     def as_metrics(self) -> dict[str, Any]:
-        """Flat metrics; a rate over nothing is left out, its counts still stand."""
-        rates = {
-            "position_consistency": self.consistency,
-            "first_position_rate": self.first_position_rate,
-            "parse_failure_rate": self.parse_failure_rate,
-        }
+        """Flat metrics: the counts, and the rates with their Wilson intervals. A rate over nothing is left out.
+
+        The two questions about a pair count as independent in the interval of parse_failure_rate.
+        """
         counts = {name: value for name, value in self.__dict__.items() if isinstance(value, int)}
-        return counts | {name: value for name, value in rates.items() if value is not None}
+        n_inconsistent = self.n_comparable - self.n_consistent
+        rates = {
+            "position_consistency": (self.n_consistent, self.n_comparable),
+            "first_position_rate": (self.n_inconsistent_first, n_inconsistent),
+            "parse_failure_rate": (self.n_null, 2 * self.n_asked),
+        }
+        return counts | {name: _estimate(part, whole) for name, (part, whole) in rates.items() if whole}
+
+
+def _estimate(part: int, whole: int) -> dict[str, float]:
+    from components.statistics import wilson  # here, since parameters import this package and must not wait for NumPy
+
+    low, high = wilson(part, whole)
+    return {"value": part / whole, "n": whole, "ci_low": low, "ci_high": high}
 
 
 def judge_stats(results: Sequence[PairResult]) -> JudgeStats:

@@ -122,6 +122,13 @@ def test_stats_of_nothing_have_no_rates():
     assert stats.as_metrics()["n_pairs"] == 0
 
 
+def test_rates_carry_n_and_an_interval():
+    """Wilson at 0 of 10: low 0, high = z^2 / (10 + z^2) with z^2 = 1.96^2 = 3.8415, so 3.8415 / 13.8415 = 0.2775."""
+    metric = judge_stats(judge_both_orders(StubJudge(always_first), items(10))).as_metrics()["position_consistency"]
+    assert (metric["value"], metric["n"], metric["ci_low"]) == (0.0, 10, 0.0)
+    assert metric["ci_high"] == pytest.approx(0.2775, abs=1e-4)
+
+
 def test_results_do_not_depend_on_the_order_of_the_items():
     pairs = items(30)
     there = judge_both_orders(StubJudge(coin), pairs)

@@ -53,7 +53,8 @@ def test_the_simulated_judge_writes_valid_records_of_what_it_decides(tmp_path):
         ("No.", "Yes."),
     ]
     assert (record.metrics["n_records"], record.metrics["n_identical"]) == (2, 1)
-    assert (record.metrics["position_consistency"], record.metrics["parse_failure_rate"]) == (1.0, 0.0)
+    assert record.metrics["position_consistency"]["value"] == 1.0
+    assert record.metrics["parse_failure_rate"]["value"] == 0.0
 
 
 def test_a_record_says_who_judged_what_and_how(tmp_path):
@@ -83,9 +84,9 @@ def test_every_pair_ends_in_a_record_a_drop_or_quarantine(tmp_path):
     wanted = ("n_records", "n_ties", "n_undecided", "n_dropped", "n_quarantined")
     numbers = [tuple(r.metrics[name] for name in wanted) for r in (tied, dropped, strict)]
     assert numbers == [(3, 2, 1, 0, 1), (2, 1, 1, 1, 1), (1, 0, 2, 2, 1)]
-    assert tied.metrics["position_consistency"] == 2 / 3
-    assert tied.metrics["first_position_rate"] == 1.0
-    assert tied.metrics["parse_failure_rate"] == 2 / 8
+    assert tied.metrics["position_consistency"]["value"] == 2 / 3
+    assert tied.metrics["first_position_rate"]["value"] == 1.0
+    assert tied.metrics["parse_failure_rate"]["value"] == 2 / 8
     outcomes = [row["judgments"][0]["outcome"] for row in read_records(tmp_path / "tie" / "records.jsonl")]
     assert outcomes == ["a", "tie", "tie"]
     row = next(read_lines(tmp_path / "tie" / "quarantine.jsonl"))
