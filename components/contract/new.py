@@ -76,7 +76,6 @@ import pytest
 from components.contract import run_component
 from components.errors import ParamsError
 
-
 NAME = "{name}"
 
 

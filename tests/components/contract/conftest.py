@@ -91,7 +91,7 @@ def write_toy(package: Path) -> None:
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The toy as `components.toy` in this process; returns its folder."""
-    package = tmp_path / "toys"
+    package = tmp_path / "toys" / "components"
     write_toy(package)
     monkeypatch.setattr(spec, "ROOT", package)
     monkeypatch.setattr(components, "__path__", [*components.__path__, str(package)])
