@@ -1,0 +1,94 @@
+"""Make, save and load reward models."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+from components.errors import ArtifactError
+from components.training.params import Compute
+from components.training.runtime import device_of, load_policy, load_tokenizer
+
+
+def new_reward_model(base: Path, compute: Compute, *, seed: int) -> tuple[Any, Any]:
+    """(reward model, tokenizer): the backbone of a policy under a fresh linear head, fp32, in eval mode.
+
+    The head is drawn from N(0, 1 / (hidden + 1)) with its own generator. Raises ArtifactError if the policy cannot be
+    loaded or its architecture has no head of this form.
+    """
+    policy, tokenizer = load_policy(base, compute)
+    config = policy.config
+    config.num_labels = 1
+    # the final EOS of every text must not be taken for padding by tools that infer it; without a pad id they refuse
+    shared = tokenizer.pad_token_id == tokenizer.eos_token_id
+    config.pad_token_id = None if shared else tokenizer.pad_token_id
+    try:
+        with torch.device("meta"):  # a frame without weights: those of the policy's backbone are moved in
+            model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ArtifactError(
+            f"{base}: transformers has no sequence classifier for this model (got {config.model_type}). Use another."
+        ) from error
+    if not isinstance(getattr(model, "score", None), nn.Linear):
+        raise ArtifactError(
+            f"{base}: the classifier of this model is not one linear layer (got {config.model_type}). Use another."
+        )
+    setattr(model, model.base_model_prefix, policy.base_model)
+    model.score = _head(model.score.in_features, seed).to(device_of(compute))
+    return model.eval(), tokenizer
+
+
+def _head(hidden: int, seed: int) -> nn.Linear:
+    head = nn.Linear(hidden, 1, bias=False)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(1, hidden, generator=generator) / math.sqrt(hidden + 1))
+    return head
+
+
+def save_reward_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write config, safetensors, tokenizer and chat template to `folder`; scores are bit for bit the same on reload."""
+    model.config.use_cache = True
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.pop("_name_or_path", None) is not None:  # a path of this machine must not get into the bytes
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_reward_model(path: Path, compute: Compute) -> tuple[Any, Any]:
+    """(model, tokenizer) of a reward_model artifact: safetensors only, fp32, eval mode, on the device of `compute`.
+
+    Raises ArtifactError if it cannot be loaded, has another head than one value, or lacks weights.
+    """
+    path = Path(path)
+    tokenizer = load_tokenizer(path)
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(f"{path}: not a reward model ({reason}). Rerun reward_modeling.") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ArtifactError(
+            f"{path}: weights are missing (got none for {', '.join(missing[:3])}). Is it a policy? "
+            "Pass the output of reward_modeling."
+        )
+    if model.config.num_labels != 1 or not isinstance(getattr(model, "score", None), nn.Linear):
+        raise ArtifactError(
+            f"{path}: a reward model has one linear head with one value (got {model.config.num_labels} values). "
+            "Pass the output of reward_modeling."
+        )
+    return model.eval().to(device_of(compute)), tokenizer
