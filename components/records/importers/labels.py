@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from components.records.build import complete, make_record, simple_task
@@ -10,7 +11,8 @@ from components.records.importers.options import Options
 from components.records.schema import Record
 
 _NEEDED = ("prompt", "response_a", "response_b", "annotator", "choice")
-_OPTIONAL = ("shown_first", "duration_ms", "strength", "strength_scale", "created_at")
+_ABOUT = ("annotator_kind", "annotator_revision", "instructions_rev", "created_at")
+_OPTIONAL = ("shown_first", "duration_ms", "strength", "strength_scale", *_ABOUT)
 
 
 def is_labels(row: dict[str, Any]) -> bool:
@@ -19,7 +21,8 @@ def is_labels(row: dict[str, Any]) -> bool:
 
 def labels(row: dict[str, Any], options: Options) -> Record:
     """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}, and if known shown_first, duration_ms,
-    strength with strength_scale [0, S], created_at. One record per vote.
+    strength with strength_scale [0, S], annotator_kind, annotator_revision, instructions_rev, created_at. What a row does
+    not say about the annotator comes from the options. One record per vote.
     """
     check_columns(row, _NEEDED, _OPTIONAL, options.ignore_columns)
     rule = "candidate_not_empty"
@@ -37,10 +40,17 @@ def labels(row: dict[str, Any], options: Options) -> Record:
         task=simple_task(text(row, "prompt", "no_prompt"), options.lang),
         candidates=[options.candidate("a", first), options.candidate("b", second)],
         judgments=[judgment],
-        annotator=options.person(text(row, "annotator")),
+        annotator=_annotator(row, options),
         provenance=options.provenance(text(row, "created_at") if "created_at" in row else ""),
         quality={"duration_ms": number(row, "duration_ms")} if "duration_ms" in row else None,
     )
+
+
+def _annotator(row: dict[str, Any], options: Options) -> dict[str, Any]:
+    said = {
+        name: text(row, name) for name in ("annotator_kind", "annotator_revision", "instructions_rev") if name in row
+    }
+    return replace(options, **said).person(text(row, "annotator"))
 
 
 def is_record(row: dict[str, Any]) -> bool:

@@ -1,0 +1,1 @@
+"""What people said, from the files their tools export."""
