@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from components.contract import Inputs, Metrics, Outputs
+from components.errors import ParamsError
 from components.feedback import write_feedback
 from components.judges import Outcome, PairItem, PairResult, judge_both_orders, judge_stats, make_judge
 from components.llm_feedback.params import Params
@@ -24,6 +25,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     items = [PairItem(pair.key, pair.a.messages, pair.a.completion, pair.b.completion) for pair in pairing.pairs]
     results = judge_both_orders(judge, items, "mean_p")
     outputs.execution.update(judge.execution())
+    stats = judge_stats(results)
+    if stats.n_asked and stats.n_excluded == stats.n_asked:
+        raise ParamsError(_no_verdict_at_all(results))
 
     records, quarantine, counts = [], list(pairing.quarantine), Counter(n_undecided=0, n_dropped=0, n_ties=0)
     for pair, item, result in zip(pairing.pairs, items, results, strict=True):
@@ -38,11 +42,20 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
         retries = result.first.n_retries + result.second.n_retries
         records.append(pair_record(pair, judgments, judge.annotator(item), origin, n_retries=retries))
 
-    stats = judge_stats(results)
     metrics = {**stats.as_metrics(), **pairing.counts(), **counts}
     served = list(stats.served_models)
     summary = write_feedback(outputs["feedback"], records, quarantine, judge=metrics, served_models=served)
     return {**metrics, "n_records": summary["n_records"], "n_quarantined": summary["n_quarantined"]}
+
+
+def _no_verdict_at_all(results: list[PairResult]) -> str:
+    """A judge that never gives a verdict is a wrong setting, not twenty bad pairs."""
+    reasons = Counter(verdict.reason for result in results for verdict in (result.first, result.second))
+    common = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common(3) if reason)
+    return (
+        f"llm_feedback.judge: not one of {len(results)} pairs got a verdict (got {common}). "
+        "Raise judge.max_tokens, or use a model that follows the prompt."
+    )
 
 
 def settle(result: PairResult, params: Params, counts: Counter[str]) -> tuple[Outcome | None, float]:

@@ -85,6 +85,7 @@ def serve(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[FakeEndpoi
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *args: None  # a client that timed out has hung up; that is not this server's error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     endpoint.base_url = f"http://127.0.0.1:{server.server_address[1]}/v1"

@@ -157,6 +157,15 @@ def test_a_cut_off_winner_is_flagged(tmp_path):
     assert summary["flags"] == {"truncated_preferred": 1}
 
 
+def test_a_judge_that_never_gives_a_verdict_is_a_wrong_setting(tmp_path):
+    with serve(lambda body, number: says("Let me think", finish="length")) as endpoint:
+        samples, params = write_samples(tmp_path / "s", PLAIN), endpoint_params(endpoint)
+        with pytest.raises(
+            ParamsError, match=r"not one of 4 pairs .*cut off at max_tokens: 8.* Raise judge.max_tokens"
+        ):
+            run(samples, tmp_path / "out", **params)
+
+
 def test_no_pairs_give_an_empty_artifact_and_no_rates(tmp_path):
     record = run(write_samples(tmp_path / "s", {"p": ["x"]}), tmp_path / "out")
     assert (record.metrics["n_records"], record.metrics["n_prompts_single"]) == (0, 1)
