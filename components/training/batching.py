@@ -96,7 +96,7 @@ def collate(rows: Sequence[Row], device: torch.device | str) -> Batch:
         source.append(np.arange(i * width + start - 1, i * width + end - 1))
         targets.append(ids[i, start:end])
         counts.append(end - start)
-    positions = np.broadcast_to(np.arange(width), ids.shape)
+    positions = np.tile(np.arange(width), (len(rows), 1))
     return _to_batch(ids, mask, positions, source, targets, counts, device)
 
 
@@ -154,4 +154,4 @@ def _to_batch(
         np.concatenate([np.arange(count) for count in counts]),
         np.asarray(counts),
     )
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True) for array in tensors))
+    return Batch(*(torch.from_numpy(array).to(device, non_blocking=True) for array in tensors))

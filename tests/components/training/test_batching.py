@@ -1,0 +1,77 @@
+"""Batches are a pure function of seed and epoch; the tensors say by index which tokens count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.errors import RecordError
+from components.training.batching import collate, collate_shared, epoch_batches, micro_batches
+from components.training.tokenize import Row
+
+LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=80)
+
+
+@given(LENGTHS, st.integers(1, 12), st.integers(0, 3))
+def test_an_epoch_holds_every_row_once_in_batches_of_almost_one_size(lengths: list[int], size: int, epoch: int) -> None:
+    batches = epoch_batches(lengths, size, seed=1, epoch=epoch)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    sizes = {len(batch) for batch in batches}
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    assert len(batches) == -(-len(lengths) // size)
+    assert batches == epoch_batches(lengths, size, seed=1, epoch=epoch)
+
+
+def test_epochs_and_seeds_shuffle_differently() -> None:
+    lengths = list(range(64))
+    first = epoch_batches(lengths, 8, seed=0, epoch=0)
+    assert first != epoch_batches(lengths, 8, seed=0, epoch=1)
+    assert first != epoch_batches(lengths, 8, seed=1, epoch=0)
+
+
+def test_rows_of_a_batch_have_similar_lengths_and_batches_come_in_no_order_of_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 1000, 512)
+    batches = epoch_batches(lengths.tolist(), 8, seed=0, epoch=0)
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
+    assert spread < 0.2 * np.ptp(lengths)  # of random rows it would be about 0.8
+    means = [lengths[batch].mean() for batch in batches]
+    assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.3
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_micro_batches_keep_the_budget_and_every_row(lengths: list[int], budget: int) -> None:
+    groups = micro_batches(range(len(lengths)), lengths, budget)
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[row] for row in group) <= budget
+
+
+def test_index_tensors_by_hand() -> None:
+    # two rows of width 5: prompt 2 + completion 3, and prompt 1 + completion 2 (then 2 pads)
+    batch = collate([Row([7, 8], [9, 10, 2]), Row([7], [11, 2])], "cpu")
+    assert batch.input_ids.tolist() == [[7, 8, 9, 10, 2], [7, 11, 2, 0, 0]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert batch.source.tolist() == [1, 2, 3, 5, 6]  # the position before each completion token, row 1 starts at 5
+    assert batch.targets.tolist() == [9, 10, 2, 11, 2]
+    assert batch.sequence.tolist() == [0, 0, 0, 1, 1]
+    assert batch.offset.tolist() == [0, 1, 2, 0, 1]
+    assert batch.lengths.tolist() == [3, 2]
+
+
+def test_shared_prompt_tensors_by_hand() -> None:
+    batch = collate_shared([([7, 8], [[9, 2], [10, 11, 2]])], "cpu")
+    assert batch.input_ids.tolist() == [[7, 8, 9, 2, 10, 11, 2]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2, 3, 4]]
+    assert batch.source.tolist() == [1, 2, 1, 4, 5]  # the last prompt token predicts the first token of both
+    assert batch.targets.tolist() == [9, 2, 10, 11, 2]
+    sees = batch.attention_mask[0, 0].int().tolist()
+    assert sees[3] == [1, 1, 1, 1, 0, 0, 0]  # end of the first completion: prompt and itself
+    assert sees[5] == [1, 1, 0, 0, 1, 1, 0]  # second completion: prompt and itself, not the first
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(RecordError, match="a prompt has no tokens"):
+        collate([Row([], [5, 2])], "cpu")
