@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import sys
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 from components.errors import RecordError
@@ -49,27 +49,31 @@ def _integer(value: int) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int):
         return _integer(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_text, value)) + "]"
+        return "[" + ",".join([_text(item) for item in value]) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_text(key)}:{_text(value[key])}" for key in _sorted_keys(value)) + "}"
+        return "{" + ",".join([f"{_text(key)}:{_text(value[key])}" for key in _sorted_keys(value)]) + "}"
     raise _refuse(f"not a JSON value (got {type(value).__name__}). Use text, numbers, lists and mappings.")
 
 
 def _sorted_keys(mapping: dict[Any, Any]) -> list[str]:
+    ascii_only = True
     for key in mapping:
         if not isinstance(key, str):
             raise _refuse(f"a key must be text (got {key!r}). Write it in quotes.")
+        ascii_only = ascii_only and key.isascii()
+    if ascii_only:
+        return sorted(mapping)
     return sorted(mapping, key=lambda key: key.encode("utf-16-be"))  # RFC 8785 3.2.3: by UTF-16 code units
 
 

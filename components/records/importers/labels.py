@@ -20,9 +20,10 @@ def is_labels(row: dict[str, Any]) -> bool:
 
 
 def labels(row: dict[str, Any], options: Options) -> Record:
-    """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}, and if known shown_first, duration_ms,
-    strength with strength_scale [0, S], annotator_kind, annotator_revision, instructions_rev, created_at. What a row does
-    not say about the annotator comes from the options. One record per vote.
+    """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}; one record per vote.
+
+    Optional: shown_first, duration_ms, strength with strength_scale [0, S], annotator_kind, annotator_revision,
+    instructions_rev, created_at. What a row does not say about its annotator comes from the options.
     """
     check_columns(row, _NEEDED, _OPTIONAL, options.ignore_columns)
     rule = "candidate_not_empty"
@@ -47,10 +48,15 @@ def labels(row: dict[str, Any], options: Options) -> Record:
 
 
 def _annotator(row: dict[str, Any], options: Options) -> dict[str, Any]:
-    said = {
-        name: text(row, name) for name in ("annotator_kind", "annotator_revision", "instructions_rev") if name in row
-    }
-    return replace(options, **said).person(text(row, "annotator"))
+    said = replace(
+        options,
+        annotator_kind=text(row, "annotator_kind") if "annotator_kind" in row else options.annotator_kind,
+        annotator_revision=text(row, "annotator_revision")
+        if "annotator_revision" in row
+        else options.annotator_revision,
+        instructions_rev=text(row, "instructions_rev") if "instructions_rev" in row else options.instructions_rev,
+    )
+    return said.person(text(row, "annotator"))
 
 
 def is_record(row: dict[str, Any]) -> bool:
