@@ -1,3 +1,5 @@
+"""Parameters of `llm_feedback`. Torch-free."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,3 +1,5 @@
+"""Samples: read strictly, paired evenly, nothing left out unseen."""
+
 from __future__ import annotations
 
 import json

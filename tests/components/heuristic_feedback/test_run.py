@@ -1,3 +1,5 @@
+"""heuristic_feedback as the contract runs it."""
+
 from __future__ import annotations
 
 import json

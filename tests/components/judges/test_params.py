@@ -1,3 +1,5 @@
+"""A judge's parameters: what is refused, and that no secret is repeated."""
+
 from __future__ import annotations
 
 import pytest

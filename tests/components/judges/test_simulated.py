@@ -1,3 +1,5 @@
+"""The simulated judge: an oracle, blurred by noise and position bias on purpose."""
+
 from __future__ import annotations
 
 from pathlib import Path
