@@ -187,7 +187,7 @@ class Registry:
             source = f"runs:/{run_id}/{upload.POLICY}"
             commit = {key: text for key, text in facts().items() if key == "git.commit"}
             marks = {**job.tags, **commit, IDENTITY: job.identity, CONTENT_ID: job.content_id}
-            client.create_model_version(job.name, source, run_id=run_id, tags=marks, description=description or None)
+            client.create_model_version(job.name, source, run_id=run_id, tags=marks, description=description or None, await_creation_for=0)
         except Exception:
             with suppress(PreflowError):
                 client.set_terminated(run_id, "FAILED")

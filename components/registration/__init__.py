@@ -1,0 +1,1 @@
+"""The registration component: gate, model card, registered version."""
