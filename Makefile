@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup run test test-all lint types check docs ui clean
@@ -39,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 	@if [ -e $(VENV)/.unfinished ] || ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
 	  echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@touch $(VENV)/.unfinished
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | awk '!/already satisfied|^  /'
 	@rm $(VENV)/.unfinished && printf '%s' '$(CURDIR)' > $@
 
 run: $(READY)  ## the whole pass on this machine: feedback -> policy -> evaluation -> registry
