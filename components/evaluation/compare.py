@@ -79,7 +79,7 @@ def gain(candidate: Sequence[float], opponent: Sequence[float], bootstrap: Boots
         total = weights.sum(axis=1)
         mean = (weights @ b) / total
         spread = np.sqrt(np.maximum((weights @ (b * b)) / total - mean**2, 0.0))
-        return np.asarray((weights @ (a - b)) / total / spread
+        return np.asarray((weights @ (a - b)) / total / spread)
 
     return bootstrap.statistic(statistic, len(a))
 

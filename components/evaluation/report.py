@@ -166,8 +166,9 @@ def _card(table: Table, contest: Contest) -> dict[str, Any]:
 
 
 def _plots(evidence: Evidence, table: Table, log: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Every plot there are data for, by name."""
-    drawn = {"win_rates": _forest(evidence, table), "accuracy": _accuracy(table), "curves": _curves(log)}
+    """Every plot by name; empty where there are no data for it."""
+    drawn: dict[str, str | list[str]] = dict.fromkeys(("rewards", "reliability", "kl"), "")
+    drawn |= {"win_rates": _forest(evidence, table), "accuracy": _accuracy(table), "curves": _curves(log)}
     lengths = {name: system.lengths for name, system in evidence.systems.items()}
     drawn["lengths"] = plots.histogram("lengths", "Answer lengths", "tokens per answer", lengths)
     if evidence.rewards is not None:

@@ -1,0 +1,71 @@
+"""Reliability of reward margins read as probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components import statistics
+from components.evaluation.calibration import calibration, reliability
+from components.evaluation.estimates import Bootstrap
+
+BOOT = Bootstrap(resamples=200, seed=0)
+
+
+def _keys(n: int) -> list[str]:
+    return [f"p{i}" for i in range(n)]
+
+
+def test_calibration_error_by_hand() -> None:
+    """Margin log 3 is p = 0.75. Of four such pairs three are right: both directions match their bin, error 0."""
+    rows = calibration([np.log(3)] * 4, [1, 1, 1, 0], _keys(4), BOOT)
+    assert rows["reward_model.ece10"]["value"] == pytest.approx(0, abs=1e-12)
+    assert rows["reward_model.brier"]["value"] == pytest.approx((3 * 0.0625 + 0.5625) / 4)
+    assert rows["reward_model.nll"]["value"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4)
+
+
+def test_calibration_error_agrees_with_the_library() -> None:
+    margins = np.random.default_rng(0).normal(0.5, 2, 300)
+    p = 1 / (1 + np.exp(-margins))
+    row = calibration(margins, [1.0] * 300, _keys(300), BOOT)["reward_model.ece10"]
+    assert row["value"] == pytest.approx(statistics.ece(*statistics.both_directions(p)))
+    assert row["n"] == 300
+
+
+def test_labels_drawn_from_the_model_stay_below_the_floor() -> None:
+    """At most 0.4 sqrt(bins / N) on data of this size."""
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 1.5, 4000)
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-margins))).astype(float)
+    rows = calibration(margins, labels, _keys(4000), BOOT)
+    assert rows["reward_model.ece10"]["value"] < 0.4 * np.sqrt(10 / 4000)
+    overconfident = calibration(3 * margins, labels, _keys(4000), BOOT)
+    assert overconfident["reward_model.ece10"]["value"] > 0.1
+
+
+def test_the_order_of_rows_and_of_sides_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    margins, labels, keys = (
+        rng.normal(0, 1, 60),
+        (rng.random(60) < 0.6).astype(float),
+        [f"p{i % 20}" for i in range(60)],
+    )
+    rows = calibration(margins, labels, keys, BOOT)
+    order = rng.permutation(60)
+    shuffled = calibration(margins[order], labels[order], [keys[i] for i in order], BOOT)
+    mirrored = calibration(-margins, 1 - labels, keys, BOOT)
+    for name, row in rows.items():
+        assert shuffled[name]["value"] == pytest.approx(row["value"])
+        assert shuffled[name]["ci_low"] == pytest.approx(row["ci_low"])
+        assert mirrored[name]["value"] == pytest.approx(row["value"])
+
+
+def test_extreme_margins_stay_finite() -> None:
+    rows = calibration([1e4, -1e4], [1.0, 1.0], _keys(2), BOOT)
+    assert rows["reward_model.nll"]["value"] == pytest.approx(5000)
+    assert rows["reward_model.ece10"]["value"] == pytest.approx(0.5)
+
+
+def test_reliability_holds_every_pair_in_both_directions() -> None:
+    bins = reliability([np.log(3)] * 4, [1, 1, 1, 0])
+    assert [(b.n, b.predicted, b.observed) for b in bins] == [(4, 0.25, 0.25), (4, 0.75, 0.75)]
