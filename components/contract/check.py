@@ -269,7 +269,7 @@ def check_objectives(project: Project) -> list[str]:
     try:
         bind = importlib.import_module("components.objectives").bind  # here only: it imports torch
     except ImportError as error:
-        return [f"components.objectives: cannot be imported ({error}). Install torch, or mend the catalogue."]
+        return [f"components.objectives: cannot be imported ({error}). Mend the catalogue."]
     problems = []
     for origin, overlay in {"params.yaml": dict.fromkeys(project.params), **project.profiles}.items():
         for section, values in overlay.items():
@@ -344,8 +344,7 @@ def check(root: Path, write: bool) -> int:
         if not problems:
             print(f"ok       {name:<16} {(function.__doc__ or '').splitlines()[0]}")
         for problem in problems:
-            if problem not in seen:
-                print(f"PROBLEM  {name:<16} {problem}")
+            print(f"PROBLEM  {name:<16} {'the same' if problem in seen else problem}")
             seen.add(problem)
     print(
         f"{len(seen)} problem(s) in {len(project.specs)} components"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
+import importlib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,20 +94,18 @@ def components_table(specs: dict[str, Spec]) -> str:
     return "\n".join([*lines, *_table(header, rows)]) + "\n"
 
 
-def objectives_page(root: Path) -> str:
-    """docs/objectives.md, printed by the catalogue itself (in a process of its own, since it imports torch)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "components.objectives"], cwd=root, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise SpecError(f"docs/objectives.md: `python -m components.objectives` failed ({reason}). Mend the catalogue.")
-    return done.stdout
+def objectives_page() -> str:
+    """docs/objectives.md, written by the catalogue itself. Imported here only: it needs torch."""
+    try:
+        page: str = importlib.import_module("components.objectives").markdown()
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"components.objectives: cannot be imported ({error}). Mend the catalogue.") from error
+    return page
 
 
 def generated(root: Path, specs: dict[str, Spec]) -> dict[Path, str]:
     """Every generated file and what it must hold."""
     pages = {root / "components" / spec.name / "README.md": component_readme(spec) for spec in specs.values()}
     pages[root / "docs" / "components.md"] = components_table(specs)
-    pages[root / "docs" / "objectives.md"] = objectives_page(root)
+    pages[root / "docs" / "objectives.md"] = objectives_page()
     return pages
