@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from components.errors import ArtifactError
-from components.training.logprobs import sequence_logprobs
 from components.training.params import Compute
-from components.training.runtime import device_of, load_policy
+from components.training.runtime import load_policy
+from components.training.scoring_check import FILE as CHECK
+from components.training.scoring_check import score
 from components.training.tokenize import Row
 
-CHECK = "scoring_check.json"
 TOLERANCE = 1e-4
 """Largest relative difference (absolute below 1 nat) where bits cannot be expected to be equal."""
 
@@ -51,33 +50,21 @@ def check_reload(policy: Path, compute: Compute, *, exact: bool) -> Reload:
     """Load a stored policy and score the rows of its check again. Raises ArtifactError on a mismatch.
 
     On a CPU with the threads of the training step bits must be equal (unless `exact` is false); elsewhere within
-    TOLERANCE. The precision is that of the training step. Each row is scored alone, so that no padding depends on the
-    others.
+    TOLERANCE. The precision is that of the training step.
     """
     check = read_check(policy)
-    precision = check["compute"].get("precision", "fp32")
+    made_on = check["compute"]
+    compute = replace(compute, precision=made_on.get("precision", compute.precision))
+    exact = exact and compute.device == "cpu" == made_on.get("device") and compute.threads == made_on.get("threads")
     model, _ = load_policy(policy, compute)
-    rows = [Row(prompt, completion) for prompt, completion, _ in check["rows"]]
-    tokens = [score(model, row, compute, precision) for row in rows]
-    same = compute.device == "cpu" == check["compute"].get("device") and compute.threads == check["compute"].get(
-        "threads"
-    )
+    found = score(model, [Row(prompt, completion) for prompt, completion, _ in check["rows"]], compute)
     largest = 0.0
-    for number, (got, (_, _, want)) in enumerate(zip(tokens, check["rows"], strict=True)):
-        gap = abs(got - want)
-        allowed = 0.0 if same and exact else TOLERANCE * max(1.0, abs(want))
+    for number, (got, (_, _, want)) in enumerate(zip(found, check["rows"], strict=True)):
+        gap, allowed = abs(got - want), 0.0 if exact else TOLERANCE * max(1.0, abs(want))
         if not gap <= allowed:
-            raise ArtifactError(_mismatch(policy, number, got, want, same and exact))
+            raise ArtifactError(_mismatch(policy, number, got, want, exact))
         largest = max(largest, gap)
-    return Reload(rows=len(rows), largest=largest, exact=same and exact)
-
-
-def score(model: Any, row: Row, compute: Compute, precision: str) -> float:
-    """Summed log-probability of one completion, its prompt given."""
-    scored = sequence_logprobs(
-        model, [row], device=device_of(compute), precision=precision, micro_batch_tokens=max(1, len(row))
-    )
-    return math.fsum(scored[0])
+    return Reload(rows=len(found), largest=largest, exact=exact)
 
 
 def _mismatch(policy: Path, number: int, got: float, want: float, exact: bool) -> str:

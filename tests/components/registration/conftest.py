@@ -13,8 +13,8 @@ import pytest
 from components.artifacts import content_id
 from components.contract.record import Record, record_path
 from components.contract.run import run_component
-from components.registration.reload import score
 from components.registry import Registry
+from components.training import scoring_check
 from components.training.params import Compute
 from components.training.runtime import load_policy
 from components.training.tokenize import Row
@@ -54,16 +54,10 @@ def _lineage() -> dict[str, dict[str, Any]]:
     }
 
 
-def save_check(policy: Path, compute: Compute = COMPUTE, rows: int = 4) -> None:
+def save_check(policy: Path, compute: Compute = COMPUTE) -> None:
     """What the training step leaves beside the weights."""
     model, _ = load_policy(policy, compute)
-    items = []
-    for i in range(rows):
-        row = Row([1, 5 + i, 9], [20 + i, 30, 2])
-        items.append({"prompt_ids": row.prompt_ids, "completion_ids": row.completion_ids})
-        items[-1]["logprob"] = score(model, row, compute, compute.precision)
-    where = {"device": compute.device, "threads": compute.threads, "precision": compute.precision}
-    (policy / "scoring_check.json").write_text(json.dumps({"items": items, "compute": where}))
+    scoring_check.write(policy, model, [Row([1, 5 + i, 9], [20 + i, 30, 2]) for i in range(4)], compute)
 
 
 @dataclass
