@@ -5,6 +5,17 @@ scores are computed here, because there the place of the last token is guessed f
 """
 
 from components.preference_models.folder import load_reward_model, new_reward_model, save_reward_model
+from components.preference_models.pairs import TokenPair, pair_rewards, score_pairs
 from components.preference_models.scoring import probability, rewards, scores
 
-__all__ = ["load_reward_model", "new_reward_model", "probability", "rewards", "save_reward_model", "scores"]
+__all__ = [
+    "TokenPair",
+    "load_reward_model",
+    "new_reward_model",
+    "pair_rewards",
+    "probability",
+    "rewards",
+    "save_reward_model",
+    "score_pairs",
+    "scores",
+]

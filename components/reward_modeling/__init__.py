@@ -1,0 +1,1 @@
+"""Fit a reward model on comparisons."""

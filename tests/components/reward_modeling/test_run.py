@@ -1,0 +1,175 @@
+"""The component from end to end on tiny data: what it learns, what it reports, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contract import Record, run_component
+from components.errors import ArtifactError, ParamsError
+from components.preference_models import TokenPair, load_reward_model, score_pairs
+from components.records import comparisons, read_records
+from components.training.params import Compute
+from components.training.tokenize import encode_pair
+from tests.components.reward_modeling.helpers import labelled_pairs, record, write_dataset
+from tests.tiny import save_tiny_policy
+
+FAST: dict[str, Any] = {"learning_rate": 3.0e-3, "batch_size": 16, "epochs": 8, "warmup": 0.0, "schedule": "constant"}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_policy(tmp_path_factory.mktemp("base") / "policy", initializer_range=0.05)
+
+
+def fit(tmp_path: Path, policy: Path, dataset: Path, name: str = "model", **params: Any) -> tuple[Path, Record]:
+    settings = {"optimization": FAST, "compute": {"threads": 1}, "max_length": 128, **params}
+    paths = {"dataset": [dataset], "base": [policy]}
+    return tmp_path / name, run_component("reward_modeling", settings, paths, {"model": tmp_path / name})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "dataset"
+    return write_dataset(folder, labelled_pairs(64, 0), labelled_pairs(20, 1), labelled_pairs(20, 2))
+
+
+def log_of(model: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (model / "training_log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_what_is_preferred_and_reports_it(tmp_path: Path, policy: Path, dataset: Path) -> None:
+    model, made = fit(tmp_path, policy, dataset)
+    metrics: dict[str, Any] = made.metrics
+    assert metrics["test/accuracy_strict"]["value"] >= 0.9
+    assert metrics["test/accuracy_strict"]["n"] == metrics["test/n"] == 20
+    assert metrics["test/accuracy_strict"]["ci_low"] < metrics["test/accuracy_strict"]["value"]
+    assert metrics["test/bag_of_words_baseline"]["value"] == 1.0  # one word decides: a bag of words knows it too
+    assert metrics["test/accuracy_tie_half/source=tests"] == metrics["test/accuracy_tie_half"]
+    log = log_of(model)
+    assert log[-1]["loss"] < 0.2 < 0.4 < log[0]["loss"]
+    assert {"min_reward", "mean_reward", "max_reward", "accuracy", "margin", "loss", "lr", "step"} <= set(log[0])
+    card = json.loads((model / "card.json").read_text())
+    assert card["reward"]["n"] == 128
+    assert card["metrics"]["test/accuracy_strict"] == metrics["test/accuracy_strict"]
+    assert card["objective"] == {"name": "bradley_terry"}
+    execution = json.loads((tmp_path / "model.execution.json").read_text())
+    assert execution["pairs_per_second"] > 0
+    assert execution["peak_memory_bytes"] > 0
+
+
+def test_the_reloaded_model_gives_the_reported_numbers(tmp_path: Path, policy: Path, dataset: Path) -> None:
+    path, made = fit(tmp_path, policy, dataset, optimization={**FAST, "epochs": 2})
+    model, tokenizer = load_reward_model(path, Compute(threads=1))
+    pairs = []
+    for item in comparisons(read_records(dataset / "test.jsonl")).items:
+        chosen, rejected = (encode_pair(tokenizer, item.messages, text) for text in (item.chosen, item.rejected))
+        pairs.append(TokenPair(chosen.prompt_ids, chosen.completion_ids, rejected.completion_ids))
+    scores = score_pairs(model, pairs, device="cpu", precision="fp32", micro_batch_tokens=8192)
+    assert (scores[0] > scores[1]).mean() == made.metrics["test/accuracy_strict"]["value"]
+    assert (scores[0] - scores[1]).mean() == pytest.approx(made.metrics["test/margin"]["value"], abs=1e-6)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path, policy: Path, dataset: Path) -> None:
+    short = {**FAST, "epochs": 1}
+    _, first = fit(tmp_path, policy, dataset, "first", optimization=short)
+    _, second = fit(tmp_path, policy, dataset, "second", optimization=short)
+    assert first.outputs == second.outputs
+    _, other = fit(tmp_path, policy, dataset, "other", optimization=short, seed=1)
+    assert other.outputs != first.outputs
+
+
+def test_32_pairs_are_learned_by_heart(tmp_path: Path, policy: Path) -> None:
+    """Labels without any rule behind them: only memory gets them all right."""
+    rows = [record(f"question {i}", *sides) for i, sides in enumerate(random_sides(32))]
+    dataset = write_dataset(tmp_path / "data", rows, [], [])
+    model, made = fit(tmp_path, policy, dataset, optimization={**FAST, "epochs": 40})
+    assert log_of(model)[-1]["accuracy"] == 1.0
+    assert made.metrics["test/n"] == 0
+
+
+def random_sides(n: int, seed: int = 0) -> list[tuple[str, str]]:
+    import numpy as np
+
+    from tests.components.reward_modeling.helpers import sentence
+
+    rng = np.random.default_rng(seed)
+    return [(sentence(rng), sentence(rng)) for _ in range(n)]
+
+
+def test_random_labels_teach_nothing(tmp_path: Path, policy: Path) -> None:
+    sides = [record(f"question {i}", *pair) for i, pair in enumerate(random_sides(160, seed=3))]
+    dataset = write_dataset(tmp_path / "data", sides[:60], [], sides[60:])
+    _, made = fit(tmp_path, policy, dataset, optimization={**FAST, "epochs": 4})
+    found: Any = made.metrics["test/accuracy_tie_half"]
+    assert found["ci_low"] < 0.5 < found["ci_high"]
+
+
+def test_adapters_are_merged_into_the_saved_model(tmp_path: Path, policy: Path, dataset: Path) -> None:
+    model, made = fit(tmp_path, policy, dataset, lora={"rank": 4, "alpha": 8.0}, optimization={**FAST, "epochs": 2})
+    assert not (model / "adapter_config.json").exists()
+    loaded, _ = load_reward_model(model, Compute(threads=1))
+    plain, _ = load_reward_model(
+        fit(tmp_path, policy, dataset, "plain", optimization={**FAST, "max_steps": 1})[0], Compute(threads=1)
+    )
+    assert (loaded.score.weight != plain.score.weight).any(), "the head is trained too"
+    assert made.metrics["test/n"] == 20
+
+
+def test_hard_objectives_leave_ties_out_and_soft_ones_learn_them(tmp_path: Path, policy: Path) -> None:
+    rows = labelled_pairs(12, 0) + [record(f"tied {i}", "one fox", "two dogs", outcome="tie") for i in range(4)]
+    dataset = write_dataset(tmp_path / "data", rows, rows[8:], [])
+    short = {**FAST, "epochs": 1}
+    _, hard = fit(tmp_path, policy, dataset, "hard", optimization=short)
+    assert (hard.metrics["train/n"], hard.metrics["train/left_out/tie"]) == (12, 4)
+    _, soft = fit(tmp_path, policy, dataset, "soft", optimization=short, objective={"name": "bradley_terry_soft"})
+    assert soft.metrics["train/n"] == 16
+    assert "train/left_out/tie" not in soft.metrics
+    assert (soft.metrics["validation/n"], soft.metrics["validation/left_out/tie"]) == (4, 4)
+
+
+def test_a_margin_asks_for_a_larger_difference(tmp_path: Path, policy: Path) -> None:
+    rows = [record(f"question {i}", "a fox", "a dog", strength=3.0, strength_scale=[0, 3]) for i in range(8)]
+    dataset = write_dataset(tmp_path / "data", rows, [], rows)
+    one_step = {**FAST, "max_steps": 1, "batch_size": 8, "learning_rate": 1.0e-9}
+    plain = log_of(fit(tmp_path, policy, dataset, "plain", optimization=one_step)[0])
+    asked = log_of(
+        fit(tmp_path, policy, dataset, "asked", optimization=one_step, objective={"name": "bradley_terry_margin"})[0]
+    )
+    assert asked[0]["loss"] > plain[0]["loss"] + 1
+    assert asked[0]["margin"] == plain[0]["margin"]
+
+
+def test_identical_completions_are_left_out_and_counted(tmp_path: Path, policy: Path) -> None:
+    dataset = write_dataset(tmp_path / "data", [*labelled_pairs(8, 0), record("same", "a fox", "a fox")], [], [])
+    _, made = fit(tmp_path, policy, dataset, optimization={**FAST, "epochs": 1})
+    assert made.metrics["train/n"] == 8
+    assert made.metrics["train/left_out/identical completions"] == 1
+
+
+def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy: Path) -> None:
+    rows = [*labelled_pairs(4, 0), record("long", "fox " * 60, "dog")]
+    dataset = write_dataset(tmp_path / "data", rows, [], [])
+    with pytest.raises(
+        ParamsError, match=rf"1 comparisons of train are longer than 64 tokens .*{rows[-1]['record_id']}"
+    ):
+        fit(tmp_path, policy, dataset, max_length=64)
+
+
+def test_nothing_to_learn_from_is_bad_data(tmp_path: Path, policy: Path) -> None:
+    dataset = write_dataset(tmp_path / "data", [], [], labelled_pairs(2, 0))
+    with pytest.raises(ArtifactError, match="no comparisons to train on"):
+        fit(tmp_path, policy, dataset)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"), [("dpo", "does not fit"), ("bradley_tery", "Did you mean 'bradley_terry'")]
+)
+def test_an_objective_for_policies_or_a_typo_is_refused(
+    tmp_path: Path, policy: Path, dataset: Path, choice: str, message: str
+) -> None:
+    with pytest.raises(ParamsError, match=message):
+        fit(tmp_path, policy, dataset, objective={"name": choice})
