@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from components.contract.params import Choice, dump, field_docs, merge, parse_assignment, read_params_file
+from components.contract.params import Choice, as_yaml, dump, field_docs, merge, parse_assignment, read_params_file
 from components.contract.run import run_component
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ParamsError, PreflowError, WiringError
@@ -133,9 +133,9 @@ def _describe_params(cls: type, indent: str) -> list[str]:
     for f in dataclasses.fields(cls):
         default = "required"
         if f.default is not dataclasses.MISSING:
-            default = repr(dump(f.default))
+            default = as_yaml(dump(f.default))
         elif f.default_factory is not dataclasses.MISSING:
-            default = repr(dump(f.default_factory()))
+            default = as_yaml(dump(f.default_factory()))
         kind = hints[f.name]
         nested = dataclasses.is_dataclass(kind) and kind is not Choice
         lines.append(f"{indent}{f.name}{'' if nested else f' = {default}'}  {docs.get(f.name, '')}".rstrip())

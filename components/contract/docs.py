@@ -8,7 +8,7 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.contract.params import Choice, dump, field_docs
+from components.contract.params import Choice, as_yaml, dump, field_docs
 from components.contract.spec import Port, Spec, load_params_class
 from components.errors import SpecError
 
@@ -26,9 +26,9 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str
 
 def _default(f: dataclasses.Field[typing.Any]) -> str:
     if f.default is not dataclasses.MISSING:
-        return f"`{dump(f.default)!r}`"
+        return f"`{as_yaml(dump(f.default))}`"
     if f.default_factory is not dataclasses.MISSING:
-        return f"`{dump(f.default_factory())!r}`"
+        return f"`{as_yaml(dump(f.default_factory()))}`"
     return "required"
 
 

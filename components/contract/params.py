@@ -149,6 +149,11 @@ def dump(params: Any) -> Any:
     return params
 
 
+def as_yaml(value: Any) -> str:
+    """One line of YAML for a plain value, as a person would write it in params.yaml (1.0e-05, true, [a, b])."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("\n...\n").strip()
+
+
 def missing_keys(cls: type, mapping: Any, where: str) -> list[str]:
     """Fields that stand in the dataclass but not in the mapping (DVC cannot see a changed default it is not shown)."""
     hints = typing.get_type_hints(cls)

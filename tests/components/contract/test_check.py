@@ -193,7 +193,7 @@ def test_the_readme_says_what_the_spec_and_the_parameters_say(root: Path) -> Non
         "# toy (version 1)",
         "| `texts` | raw_feedback (many) | any number of files |",
         "| `times` | `1` | How often. |",
-        "| `inner.suffix` | `'.'` | Written after each text. |",
+        "| `inner.suffix` | `.` | Written after each text. |",
         "--in texts=PATH",
         "Deterministic. Asks for: cpu 1, memory 1Gi, minutes 1.",
     ):

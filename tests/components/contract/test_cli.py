@@ -75,7 +75,7 @@ def test_list_and_show(cli: Cli) -> None:
         "texts: raw_feedback (many)",
         "head: raw_feedback (optional)",
         "times = 1  How often.",
-        "suffix = '.'",
+        "suffix = .  Written",
     ):
         assert line in shown
 

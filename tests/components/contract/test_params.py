@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import yaml
 
 from components.contract.params import (
     Choice,
+    as_yaml,
     assign,
     build,
     dump,
@@ -127,6 +129,22 @@ def test_dump_reads_back_and_is_complete() -> None:
     assert plain["lora"] == {"rank": 4}
     assert build(Params, plain, "p") == built
     assert missing_keys(Params, plain, "p") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-5, "1.0e-05"),
+        (True, "true"),
+        ("cosine", "cosine"),
+        ("", "''"),
+        ([0.9, 1], "[0.9, 1]"),
+        ({"name": "dpo"}, "{name: dpo}"),
+    ],
+)
+def test_as_yaml_is_what_params_yaml_takes(value: Any, text: str) -> None:
+    assert as_yaml(value) == text
+    assert yaml.safe_load(text) == value
 
 
 def test_missing_keys_are_found_at_every_depth() -> None:
