@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -49,13 +50,20 @@ def _per_cluster(rows: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
     return sums
 
 
+def ece_floor(pairs: int, bins: int = 10) -> float:
+    """About the ECE of a perfectly calibrated model on so many pairs: 0.33 sqrt(b / pairs) with b independent bins.
+
+    Seen from both directions a pair falls into two mirrored bins, so b is half of `bins`.
+    """
+    return 0.33 * sqrt(bins / 2 / pairs)
+
+
 def calibration(
     margins: Sequence[float], labels: Sequence[float], clusters: Sequence[str], bootstrap: Bootstrap, bins: int = 10
 ) -> dict[str, Estimate]:
     """Expected calibration error, Brier score and negative log-likelihood of sigmoid(margin).
 
-    ECE = sum_b n_b / N |observed_b - predicted_b|. It cannot reach 0 on finite data: labels drawn from a perfectly
-    calibrated model give about 0.35 sqrt(bins / N).
+    ECE = sum_b n_b / N |observed_b - predicted_b|. It cannot reach 0 on finite data, see `ece_floor`.
     """
     m = len(margins)
     p, y = _both_directions(margins, labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluation import plots
-from components.evaluation.calibration import reliability
+from components.evaluation.calibration import ece_floor, reliability
 from components.evaluation.estimates import Estimate
 from components.evaluation.examples import Evidence
 from components.evaluation.findings import BETTER, NONE, UNCLEAR, WORSE, findings, verdict
@@ -116,7 +115,7 @@ def render(evidence: Evidence, table: Table, page: Page) -> str:
         names=[name for name in SYSTEMS if name in evidence.systems],
         headline=headline(evidence, table),
         judge=_judge(evidence, page.rule),
-        ece_floor=0.35 * sqrt(10 / max(1, len(evidence.test.comparisons))),
+        ece_floor=ece_floor(max(1, len(evidence.test.comparisons))),
         scorer_rows=SCORER_ROWS,
         behaviour_rows=BEHAVIOUR_ROWS,
         judge_rows=JUDGE_ROWS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components import statistics
-from components.evaluation.calibration import calibration, reliability
+from components.evaluation.calibration import calibration, ece_floor, reliability
 from components.evaluation.estimates import Bootstrap
 
 BOOT = Bootstrap(resamples=200, seed=0)
@@ -32,8 +32,20 @@ def test_calibration_error_agrees_with_the_library() -> None:
     assert row["n"] == 300
 
 
+def test_the_floor_is_what_a_perfect_model_shows() -> None:
+    """Mean over 60 simulations of 400 pairs with uniform p and labels drawn from it."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        p = rng.random(400)
+        labels = (rng.random(400) < p).astype(float)
+        bins = reliability(np.log(p / (1 - p)), labels)
+        found.append(sum(b.n * abs(b.observed - b.predicted) for b in bins) / 800)
+    assert np.mean(found) == pytest.approx(ece_floor(400), rel=0.1)
+
+
 def test_labels_drawn_from_the_model_stay_below_the_floor() -> None:
-    """At most 0.4 sqrt(bins / N) on data of this size."""
+    """At most 0.4 sqrt(bins / N) on data of this size (EVAL-15)."""
     rng = np.random.default_rng(0)
     margins = rng.normal(0, 1.5, 4000)
     labels = (rng.random(4000) < 1 / (1 + np.exp(-margins))).astype(float)
