@@ -34,6 +34,11 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def everywhere(fact: bool, device: torch.device) -> bool:
+    """Whether it holds on every process: what all of them may rely on when they decide together."""
+    return bool(total(torch.tensor(float(fact), device=device)) == world())
+
+
 def barrier() -> None:
     """Wait for every process."""
     if world() > 1:

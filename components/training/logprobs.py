@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from components.training.batching import Batch, collate, micro_batches
+from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
 from components.training.tokenize import Row
 
@@ -72,6 +72,24 @@ def uses_fast_path(model: nn.Module, batch: Batch) -> bool:
     if model not in _fast:
         _fast[model] = _verify(model, batch)
     return _fast[model]
+
+
+@torch.no_grad()
+def shares_prompts(model: nn.Module, groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> bool:
+    """Whether this model gives completions that share the row of their prompt the same log-probabilities (measured).
+
+    Models whose attention or positions do not follow the given mask and position ids fail.
+    """
+    device = next(model.parameters()).device
+    probe = [(list(prompt[-32:]), [list(c[:32]) for c in completions]) for prompt, completions in groups[:2]]
+    rows = [Row(prompt, completions[k]) for k in range(len(probe[0][1])) for prompt, completions in probe]
+    with torch.autocast(device.type, enabled=False):
+        apart = completion_logps(model, collate(rows, device)).tokens
+        together = completion_logps(model, collate_shared(probe, device)).tokens
+    gap = (apart - together).abs().max().item()
+    if not gap <= TOLERANCE:
+        log.warning("log-probabilities: %s does not share prompts (gap %.1e)", type(unwrap(model)).__name__, gap)
+    return gap <= TOLERANCE
 
 
 def unwrap(model: Any) -> Any:

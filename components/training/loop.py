@@ -175,12 +175,13 @@ class _Loop:
     def step(self, step: int, rows: list[int], progress: Progress, stop: threading.Event) -> dict[str, Any]:
         """One global batch: gradients, clip, update. Returns the log line; updates `progress`."""
         torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        values = self._gradients(rows, stop)
+        constants = self.task.constants(self.model, rows) if self.task.constants else {}
+        values = self._gradients(rows, constants, stop)
         while not np.isfinite(values["loss"]).all():  # rare: the step is redone without the rows that broke it
             good = [row for row, loss in zip(rows, values["loss"], strict=True) if np.isfinite(loss)]
             self._drop(len(rows) - len(good), len(good), progress)
             rows = good
-            values = self._gradients(rows, stop)
+            values = self._gradients(rows, constants, stop)
         rate = learning_rate(step, self.total, self.optimization)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -223,10 +224,11 @@ class _Loop:
                 "Lower optimization.learning_rate, or set compute.precision: fp32."
             )
 
-    def _gradients(self, rows: list[int], stop: threading.Event) -> dict[str, np.ndarray]:
+    def _gradients(
+        self, rows: list[int], constants: Mapping[str, float], stop: threading.Event
+    ) -> dict[str, np.ndarray]:
         """Accumulate the gradient of one global batch; returns its quantities, one array over `rows` each."""
         self.optimizer.zero_grad(set_to_none=True)
-        constants = self.task.constants(self.model, rows) if self.task.constants else {}
         micros = self._share(rows)
         column = {row: i for i, row in enumerate(rows)}
         table: Tensor | None = None

@@ -1,0 +1,1 @@
+"""Optimize a policy on preference feedback with one objective of the catalogue."""
