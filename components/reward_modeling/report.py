@@ -70,19 +70,26 @@ def _cosine(a: Array, b: Array) -> float | None:
 def _slices(
     items: Sequence[Comparison], chosen: Array, rejected: Array, clusters: Sequence[str]
 ) -> dict[str, Estimate]:
-    """Tie-half accuracy by source, by kind of annotator, and by whether the longer completion was preferred."""
+    """Tie-half accuracy by source, by kind of annotator, and by whether the longer completion was preferred.
+
+    Of several sources the worst one is repeated under its own name, so that a gate can hold it to a bound.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, item in enumerate(items):
         groups[f"source={item.source}"].append(i)
         groups[f"annotator={item.annotator_kind}"].append(i)
         gap = len(item.chosen) - len(item.rejected)
         groups[f"chosen_is={'longer' if gap > 0 else 'shorter' if gap < 0 else 'equally_long'}"].append(i)
-    return {
+    found = {
         f"accuracy_tie_half/{name}": accuracy_strict_and_tie_half(
             chosen[rows], rejected[rows], [clusters[i] for i in rows]
         )["tie_half"]
         for name, rows in sorted(groups.items())
     }
+    sources = [value for name, value in found.items() if name.startswith("accuracy_tie_half/source=")]
+    if len(sources) > 1:
+        found["accuracy_tie_half/worst_source"] = min(sources, key=lambda value: value["value"] or 0.0)
+    return found
 
 
 def reward_moments(chosen: Array, rejected: Array) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from components.preference_models import new_reward_model, pair_rewards, save_re
 from components.reward_modeling.data import Split, read_split
 from components.reward_modeling.params import Params
 from components.reward_modeling.report import quality, reward_moments, training_metrics
-from components.training import distributed
+from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
 from components.training.runtime import setup
@@ -49,7 +48,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     metrics = _measure(model, splits, params, device) | {"train/steps": trained.steps, "train/rows": trained.rows}
     metrics["train/loss_not_finite"] = trained.dropped
     _write_card(params, inputs, outputs, metrics)
-    _note_execution(outputs, trained, device)
+    outputs.execution |= _execution(params, model, trained, device)
     return metrics
 
 
@@ -133,11 +132,10 @@ def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[
     (outputs["model"] / "card.json").write_text(text, encoding="utf-8")
 
 
-def _note_execution(outputs: Outputs, trained: Trained, device: torch.device) -> None:
-    """Speed and memory belong to this machine, not to the artifact."""
-    cuda = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated(device) if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    outputs.execution["peak_memory_bytes"] = peak
-    outputs.execution["training_seconds"] = round(trained.seconds, 3)
-    if trained.seconds_rows:
-        outputs.execution["pairs_per_second"] = round(trained.seconds_rows / trained.seconds, 3)
+def _execution(params: Params, model: nn.Module, trained: Trained, device: torch.device) -> dict[str, float]:
+    """Speed and memory belong to this run on this machine, not to the artifact. An example is a comparison."""
+    tokens = trained.tokens * trained.seconds_rows // max(1, trained.rows)
+    flops = throughput.training_flops(model, tokens, completion_tokens=0)
+    return throughput.report(
+        params.compute, device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
+    )

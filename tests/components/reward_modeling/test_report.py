@@ -41,6 +41,7 @@ def test_slices_by_source_annotator_and_length() -> None:
     assert values == {
         "source=x": 1.0,
         "source=y": 0.5,
+        "worst_source": 0.5,
         "annotator=human": 0.5,
         "annotator=llm": 0.75,
         "chosen_is=longer": 0.75,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.contract import Record, run_component
@@ -14,7 +15,7 @@ from components.preference_models import TokenPair, load_reward_model, score_pai
 from components.records import comparisons, read_records
 from components.training.params import Compute
 from components.training.tokenize import encode_pair
-from tests.components.reward_modeling.helpers import labelled_pairs, record, write_dataset
+from tests.components.reward_modeling.helpers import labelled_pairs, record, sentence, write_dataset
 from tests.tiny import save_tiny_policy
 
 FAST: dict[str, Any] = {"learning_rate": 3.0e-3, "batch_size": 16, "epochs": 8, "warmup": 0.0, "schedule": "constant"}
@@ -57,8 +58,8 @@ def test_it_learns_what_is_preferred_and_reports_it(tmp_path: Path, policy: Path
     assert card["metrics"]["test/accuracy_strict"] == metrics["test/accuracy_strict"]
     assert card["objective"] == {"name": "bradley_terry"}
     execution = json.loads((tmp_path / "model.execution.json").read_text())
-    assert execution["pairs_per_second"] > 0
-    assert execution["peak_memory_bytes"] > 0
+    assert execution["examples_per_second"] > 0
+    assert execution["peak_rss_bytes"] > 0
 
 
 def test_the_reloaded_model_gives_the_reported_numbers(tmp_path: Path, policy: Path, dataset: Path) -> None:
@@ -92,10 +93,6 @@ def test_32_pairs_are_learned_by_heart(tmp_path: Path, policy: Path) -> None:
 
 
 def random_sides(n: int, seed: int = 0) -> list[tuple[str, str]]:
-    import numpy as np
-
-    from tests.components.reward_modeling.helpers import sentence
-
     rng = np.random.default_rng(seed)
     return [(sentence(rng), sentence(rng)) for _ in range(n)]
 
