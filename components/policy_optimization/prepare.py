@@ -16,7 +16,7 @@ from components.policy_optimization.data import Example, Examples, read_examples
 from components.policy_optimization.mismatched import Mismatch
 from components.policy_optimization.objective import Objective
 from components.policy_optimization.params import Params
-from components.policy_optimization.scoring import Scorer
+from components.policy_optimization.scoring import Scorer, lengths
 from components.training.loop import plan
 from components.training.runtime import load_policy, load_tokenizer
 
@@ -87,7 +87,7 @@ def with_reference(
         reference.write(outputs["reference_logprobs"], {"reference": "the objective needs none"}, {})
         return Data(train, validation, {}, None)
     sections: dict[str, list[Example]] = {"train": train, "validation": validation}
-    pairs = _mismatches(params, objective, scorer, train)
+    pairs = _mismatches(params, objective, train)
     if pairs:
         sections["train_mismatched"] = mismatched.examples(pairs, train)
     if pairs and len(validation) > 1:
@@ -117,11 +117,11 @@ def with_reference(
     )
 
 
-def _mismatches(params: Params, objective: Objective, scorer: Scorer, train: list[Example]) -> list[Mismatch]:
+def _mismatches(params: Params, objective: Objective, train: list[Example]) -> list[Mismatch]:
     """Every mismatched row that training will meet: the batches are known in advance."""
     if not objective.needs_mismatched:
         return []
-    batches = plan(scorer.lengths(train), params.optimization, params.seed)
+    batches = plan(lengths(train), params.optimization, params.seed)
     return list(dict.fromkeys(pair for rows in batches for pair in mismatched.rotation(rows)))
 
 

@@ -17,7 +17,7 @@ from components.policy_optimization.metrics import batch_means, estimates
 from components.policy_optimization.objective import KL, Objective, resolve
 from components.policy_optimization.params import Params
 from components.policy_optimization.prepare import Data
-from components.policy_optimization.scoring import Scorer, share_prompts
+from components.policy_optimization.scoring import Scorer, lengths, share_prompts
 from components.training import distributed, scoring_check, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
@@ -70,7 +70,7 @@ def task(objective: Objective, scorer: Scorer, data: Data) -> Task:
 
     return Task(
         examples=items,
-        lengths=scorer.lengths(items),
+        lengths=lengths(items),
         forward=lambda model, batch: scorer.quantities(model, batch, objective.sides),
         loss=objective.losses,
         weights=[example.weight for example in items],
@@ -80,11 +80,13 @@ def task(objective: Objective, scorer: Scorer, data: Data) -> Task:
 
 
 def _execution(params: Params, model: Any, scorer: Scorer, trained: Trained, items: list[Example]) -> dict[str, float]:
-    tokens = trained.tokens * trained.seconds_rows // max(1, trained.rows)
-    completion = sum(len(ids) for example in items for ids in example.completions) / len(items)
-    flops = throughput.training_flops(model, tokens, int(completion * trained.seconds_rows))
+    """Rates of the training loop, from the mean size of an example."""
+    rows = trained.seconds_rows
+    tokens = rows * scorer.tokens(items) // len(items)
+    completion_tokens = rows * sum(len(ids) for example in items for ids in example.completions) // len(items)
+    flops = throughput.training_flops(model, tokens, completion_tokens)
     return throughput.report(
-        params.compute, scorer.device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
+        params.compute, scorer.device, rows=rows, tokens=tokens, flops=flops, seconds=trained.seconds
     )
 
 

@@ -33,9 +33,9 @@ class Scorer:
     precision: str
     budget: int  # tokens of one micro-batch
 
-    def lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Tokens that each example occupies in a forward pass."""
-        return [_shared_tokens(e) if self.shared else _separate_tokens(e) for e in examples]
+    def tokens(self, examples: Sequence[Example]) -> int:
+        """Tokens that a forward pass over these examples computes."""
+        return sum(map(_shared_tokens if self.shared else _separate_tokens, examples))
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """Sequences side by side: all first completions, then all second ones."""
@@ -59,13 +59,18 @@ class Scorer:
         """[K, N] fp32 summed log-probabilities without gradient, shared out over the processes."""
         sides = len(examples[0].completions) if examples else 0
         table = torch.zeros(sides, len(examples), device=self.device)
-        groups = micro_batches(range(len(examples)), self.lengths(examples), self.budget)
+        groups = micro_batches(range(len(examples)), lengths(examples), self.budget)
         mine = groups[distributed.rank() :: distributed.world()]
         for group in tqdm(mine, desc=title, disable=not (title and distributed.is_main()), unit="batch"):
             with autocast(self.device, self.precision):
                 found = completion_logps(model, self.batch([examples[i] for i in group])).sums
             table[:, group] = found.view(sides, -1)
         return distributed.total(table).cpu().numpy()
+
+
+def lengths(examples: Sequence[Example]) -> list[int]:
+    """Tokens of each example in rows of its own: what batches are formed by, so that no layout changes a batch."""
+    return [_separate_tokens(example) for example in examples]
 
 
 def share_prompts(choice: str, model: nn.Module, examples: Sequence[Example]) -> bool:

@@ -1,0 +1,225 @@
+"""The component from artifacts to artifacts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from components.errors import ArtifactError, ParamsError
+from components.objectives import CATALOGUE, Row
+from components.training import scoring_check
+from components.training.params import Compute
+from components.training.runtime import load_policy
+from tests.components.policy_optimization.helpers import (
+    inputs,
+    log,
+    optimize,
+    pair_record,
+    save_dataset,
+    texts,
+)
+from tests.tiny import save_tiny_policy
+
+FAMILIES = ("pair", "unpaired", "demonstration")
+TRAINABLE = [name for name, row in CATALOGUE.items() if row.family in FAMILIES]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFLOW_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_every_objective_lowers_its_own_loss(name: str, tmp_path: Path) -> None:
+    """50 steps on 32 synthetic comparisons: finite throughout, lower at the end, on unseen prompts too."""
+    record = optimize(tmp_path, objective={"name": name}, optimization={"max_steps": 50, "learning_rate": 1e-3})
+    lines = log(tmp_path)
+    assert len(lines) == 50
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    assert np.mean([line["loss"] for line in lines[-5:]]) < 0.8 * np.mean([line["loss"] for line in lines[:2]])
+    assert record.metrics["validation/loss"]["n"] in (8, 16)
+    if "rewards/accuracies" in lines[-1]:
+        assert record.metrics["validation/rewards/accuracies"]["value"] > 0.8
+
+
+def test_dpo_starts_at_log_two_with_no_margin(tmp_path: Path) -> None:
+    optimize(tmp_path)
+    first = log(tmp_path)[0]
+    assert first["loss"] == pytest.approx(np.log(2), abs=1e-5)
+    assert first["rewards/margins"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    one = optimize(tmp_path, "one")
+    other = optimize(tmp_path, "other")
+    assert one.to_json() == other.to_json()
+
+
+def test_the_saved_policy_reproduces_its_scoring_check_exactly(tmp_path: Path) -> None:
+    optimize(tmp_path)
+    folder = tmp_path / "out" / "policy"
+    items = json.loads((folder / "scoring_check.json").read_text())["items"]
+    assert len(items) == 8
+    compute = Compute(threads=1)
+    assert scoring_check.largest_gap(folder, load_policy(folder, compute)[0], compute) == 0.0
+    start = load_policy(tmp_path / "policy", compute)[0]
+    assert scoring_check.largest_gap(folder, start, compute) > 0.1
+
+
+def test_the_reference_stays_the_starting_policy(tmp_path: Path) -> None:
+    """Training several epochs changes the policy only: rewards are measured against what was recorded before."""
+    optimize(tmp_path, optimization={"epochs": 4})
+    recorded = load_file(tmp_path / "out" / "reference_logprobs" / "logprobs.safetensors")
+    optimize(tmp_path, "again", optimization={"epochs": 1})
+    again = load_file(tmp_path / "again" / "reference_logprobs" / "logprobs.safetensors")
+    np.testing.assert_array_equal(recorded["train"], again["train"])
+    assert recorded["train"].shape == (2, 32)
+    assert recorded["validation"].shape == (2, 8)
+
+
+def test_another_reference_is_used_and_recorded(tmp_path: Path) -> None:
+    own = inputs(tmp_path)
+    other = save_tiny_policy(tmp_path / "other", seed=1)
+    record = optimize(tmp_path, paths={**own, "reference": [other]})
+    manifest = json.loads((tmp_path / "out" / "reference_logprobs" / "manifest.json").read_text())
+    assert manifest["key"]["reference"] == record.inputs["reference"]
+    assert log(tmp_path)[0]["loss"] != pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_a_reference_with_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    own = inputs(tmp_path)
+    other = save_tiny_policy(tmp_path / "other", seed=1)
+    text = (other / "tokenizer.json").read_text().replace("<|user|>", "<|person|>")
+    (other / "tokenizer.json").write_text(text)
+    with pytest.raises(ArtifactError, match="its tokenizer is not the policy's"):
+        optimize(tmp_path, paths={**own, "reference": [other]})
+
+
+def test_a_tampered_cache_is_caught_at_step_zero(tmp_path: Path) -> None:
+    optimize(tmp_path)
+    file = next((tmp_path / "home" / "cache" / "reference_logprobs").glob("*/logprobs.safetensors"))
+    save_file({name: array + 3.0 for name, array in load_file(file).items()}, file)
+    with pytest.raises(ArtifactError, match="step 0"):
+        optimize(tmp_path, "again")
+
+
+def test_objectives_without_reference_quantities_run_no_reference(tmp_path: Path) -> None:
+    optimize(tmp_path, objective={"name": "orpo"})
+    manifest = json.loads((tmp_path / "out" / "reference_logprobs" / "manifest.json").read_text())
+    assert manifest["shapes"] == {}
+    assert not (tmp_path / "home" / "cache" / "reference_logprobs").exists()
+
+
+def test_shared_prompts_change_nothing_but_rounding(tmp_path: Path) -> None:
+    """The same batches, losses and weights, whichever way a prompt is computed."""
+    settings = {"optimization": {"epochs": 3, "micro_batch_tokens": 256}}
+    shared = optimize(tmp_path, "shared", shared_prompts="always", **settings)
+    apart = optimize(tmp_path, "apart", shared_prompts="never", **settings)
+    assert (shared.metrics["train/shared_prompts"], apart.metrics["train/shared_prompts"]) == (True, False)
+    for one, other in zip(log(tmp_path, "shared"), log(tmp_path, "apart"), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+    ours, theirs = (load_policy(tmp_path / name / "policy", Compute())[0] for name in ("shared", "apart"))
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[name], atol=1e-4, rtol=0)
+
+
+def test_lora_trains_merges_and_keeps_the_shape_of_the_model(tmp_path: Path) -> None:
+    optimize(tmp_path, lora={"rank": 4, "alpha": 8.0}, optimization={"epochs": 8, "learning_rate": 5e-3})
+    assert log(tmp_path)[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)
+    assert log(tmp_path)[-1]["loss"] < 0.5
+    start, trained = (load_policy(tmp_path / place, Compute())[0] for place in ("policy", "out/policy"))
+    assert trained.state_dict().keys() == start.state_dict().keys()
+    assert torch.equal(trained.lm_head.weight, start.lm_head.weight)
+    assert not torch.equal(trained.model.layers[0].mlp.up_proj.weight, start.model.layers[0].mlp.up_proj.weight)
+
+
+def test_ties_are_counted_and_an_empty_validation_split_is_fine(tmp_path: Path) -> None:
+    save_tiny_policy(tmp_path / "policy")
+    rows = [pair_record(*text) for text in texts(9)] + [pair_record("equal?", "yes", "no", "tie")]
+    save_dataset(tmp_path / "dataset", rows)
+    record = optimize(tmp_path)
+    assert record.metrics["data/ties"] == 1
+    assert record.metrics["data/examples"] == 9
+    assert not any(name.startswith("validation/") for name in record.metrics)
+
+
+def test_feedback_without_a_usable_example_is_an_error_with_the_counts(tmp_path: Path) -> None:
+    save_tiny_policy(tmp_path / "policy")
+    save_dataset(tmp_path / "dataset", [pair_record("equal?", "yes", "no", "tie")])
+    with pytest.raises(ArtifactError, match=r"no pair example to train on \(got data/examples 0, data/ties 1\)"):
+        optimize(tmp_path)
+
+
+def test_kto_needs_two_rows_in_a_batch(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="got a batch of 1"):
+        optimize(tmp_path, objective={"name": "kto"}, optimization={"batch_size": 1})
+
+
+def test_kto_does_not_depend_on_micro_batches(tmp_path: Path) -> None:
+    """The reference point belongs to the global batch, also where micro-batches hold a single row of one class."""
+    for name, budget in (("one", 1), ("all", 8192)):
+        optimize(tmp_path, name, objective={"name": "kto"}, optimization={"micro_batch_tokens": budget})
+    for one, other in zip(log(tmp_path, "one"), log(tmp_path, "all"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["kl"] == pytest.approx(other["kl"], abs=1e-4)
+
+
+def test_max_length_beyond_the_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"max_length: the model has fewer positions \(got 513 > 512\)"):
+        optimize(tmp_path, max_length=513)
+
+
+def test_a_new_objective_needs_no_change_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes probabilities: ties are then kept, and no reference is run."""
+
+    def soft(
+        chosen_logps: Tensor, rejected_logps: Tensor, preference_probability: Tensor, *, scale: float = 0.1
+    ) -> Tensor:
+        return (torch.sigmoid(scale * (chosen_logps - rejected_logps)) - preference_probability).square()
+
+    monkeypatch.setitem(CATALOGUE, "soft", Row(soft, family="pair", method="-", paper="-", equation="-"))
+    save_tiny_policy(tmp_path / "policy")
+    rows = [pair_record(*text) for text in texts(15)] + [pair_record("equal?", "yes", "no", "tie")]
+    save_dataset(tmp_path / "dataset", rows)
+    record = optimize(tmp_path, objective={"name": "soft"}, optimization={"epochs": 10})
+    assert record.metrics["data/examples"] == 16
+    assert log(tmp_path)[-1]["loss"] < log(tmp_path)[0]["loss"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.training import loop
+from tests.components.policy_optimization.helpers import optimize
+step = loop._Loop.step
+def cut(self, number, *rest):
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, number, *rest)
+loop._Loop.step = cut
+settings = {"epochs": 3, "checkpoint_every": 3}
+optimize(Path(sys.argv[1]), "killed", objective={"name": "kto"}, optimization=settings)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """KTO, the objective with the most state around it: batches, mismatched rows and their reference point."""
+    settings: dict[str, Any] = {"objective": {"name": "kto"}, "optimization": {"epochs": 3, "checkpoint_every": 3}}
+    straight = optimize(tmp_path, "straight", **settings)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True)
+    assert child.returncode == -9
+    assert list((tmp_path / "home" / "work").glob("*/step-00000006"))
+    assert not (tmp_path / "killed" / "policy").exists()
+    assert optimize(tmp_path, "killed", **settings).to_json() == straight.to_json()
+    assert not list((tmp_path / "home" / "work").iterdir())
