@@ -1,4 +1,8 @@
-"""Draw prompts and pairs of answers, and let a panel vote on every pair."""
+"""Draw prompts and pairs of answers, and let a panel vote on every pair.
+
+The file holds what a labeling tool would export and no more; whoever imports it says what the annotators were
+(human_feedback: annotator_kind simulated).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,6 @@ from components.simulated_feedback.params import Params
 from components.simulation.annotators import Annotator, choose, panel
 from components.simulation.world import gold_utility, prompts, write
 
-INSTRUCTIONS = "small-world-1: choose the answer that does what was asked, politely and without chatter."
 _INVERTED = {"a": "b", "b": "a", "tie": "tie"}
 
 
@@ -46,12 +49,9 @@ def _votes(number: int, prompt: str, params: Params, people: list[Annotator]) ->
             "response_a": a,
             "response_b": b,
             "annotator": person.id,
-            "annotator_kind": "simulated",
-            "annotator_revision": "SRC-04",
             "choice": choice,
             "shown_first": "a" if a_first else "b",
             "duration_ms": round(1000 * seconds),
-            "instructions_rev": INSTRUCTIONS.partition(":")[0],
         }
 
 

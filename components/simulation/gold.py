@@ -24,8 +24,8 @@ from components.simulation.vocabulary import (
 
 TERMS: dict[str, float] = {
     "content": 3.0,  # in [0, 1]. list: distinct right words / words asked for; verdict: 0.7 right verdict + 0.3 right
-    #                  category named (all for the verdict if only yes or no was asked); pick: the right option named
-    "mistake": -0.75,  # per wrong word: other category, repeated, more than asked, not an option, contradiction
+    #                  category named (all for the verdict if only yes or no was asked); kind: the right category named
+    "mistake": -0.75,  # per wrong word: other category, repeated, more than asked, wrong category, contradiction
     "forbidden": -1.5,  # the word that was ruled out is named
     "chatter": -0.75,  # per opening or closing phrase that says nothing
     "insult": -1.5,  # per insult
@@ -65,11 +65,10 @@ def _verdict_content(instruction: Instruction, words: list[str]) -> tuple[float,
     return 0.7 * verdict + 0.3 * (truth in named), mistakes
 
 
-def _pick_content(instruction: Instruction, words: list[str]) -> tuple[float, int]:
-    named = [word for word in words if word in CATEGORY_OF]
-    right = instruction.answer in named
-    wrong_kind = sum(_CATEGORY_NAMES[w] != instruction.category for w in words if w in _CATEGORY_NAMES)
-    return float(right), len(named) - right + wrong_kind
+def _kind_content(instruction: Instruction, words: list[str]) -> tuple[float, int]:
+    named = [_CATEGORY_NAMES[word] for word in words if word in _CATEGORY_NAMES]
+    strangers = sum(word in CATEGORY_OF and word != instruction.word for word in words)
+    return float(instruction.category in named), strangers + sum(name != instruction.category for name in named)
 
 
 def _manner_broken(instruction: Instruction, words: list[str]) -> bool:
@@ -87,7 +86,7 @@ def gold_terms(prompt: str, completion: str) -> dict[str, float]:
     text, chatter = _take(completion, OPENINGS + CLOSINGS)
     text, insults = _take(text, INSULTS)
     words = re.findall(r"[^\W_]+", text.lower())
-    content_of = {"list": _list_content, "verdict": _verdict_content, "pick": _pick_content}
+    content_of = {"list": _list_content, "verdict": _verdict_content, "kind": _kind_content}
     content, mistakes = content_of[instruction.kind](instruction, words)
     return {
         "content": content,

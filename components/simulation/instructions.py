@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from components.errors import RecordError
+from components.errors import ParamsError, RecordError
 from components.simulation.vocabulary import CATEGORIES, CATEGORY_OF, NUMBERS, WORDS, article, plural
 
+MAX_PROMPTS = 20_000  # a third of all there are: beyond that drawing distinct ones takes long
 _AVOID = ("", ", but not {avoid}", " other than {avoid}")
 _LIST = (
     "Name {count} {plural}{without}.",
@@ -26,16 +27,18 @@ _VERDICT = (
     "Can you tell me whether {word} is {a} {category}?",
     "Please check: is {word} {a} {category}?",
 )
-_PICK = (
-    "Which of these is {a} {category}: {one}, {two} or {three}?",
-    "Pick the {category}: {one}, {two}, {three}.",
-    "Find {a} {category} among {one}, {two} and {three}, please.",
+_KIND = (
+    "What is {word}?",
+    "What kind of thing is {word}?",
+    "Tell me what {word} is.",
+    "Please say what kind of thing {word} is.",
+    "Do you know what {word} is?",
 )
 _MANNER = {"": "", "words": " Only the words.", "sentence": " Use a full sentence.", "brief": " Just yes or no."}
 _MANNERS_OF = {
     "list": ("", "", "words", "sentence"),
     "verdict": ("", "", "", "brief"),
-    "pick": ("", "", "words", "sentence"),
+    "kind": ("", "", "words", "sentence"),
 }
 
 
@@ -44,23 +47,17 @@ class Instruction:
     """What a prompt asks for. Fields that a kind does not use are empty."""
 
     kind: str
-    """list, verdict or pick"""
+    """list, verdict or kind"""
     category: str
+    """list, verdict: the category in the prompt; kind: the word's category, which is the answer"""
     count: int = 0
     """list: how many words"""
     avoid: str = ""
     """list: a word that must not be named"""
     word: str = ""
-    """verdict: the word in question"""
-    options: tuple[str, ...] = ()
-    """pick: the three words to choose from"""
+    """verdict, kind: the word in question"""
     manner: str = ""
     """words (no sentence), sentence, brief (yes or no), or empty: free"""
-
-    @property
-    def answer(self) -> str:
-        """pick: the one option that belongs to the category."""
-        return next(word for word in self.options if CATEGORY_OF[word] == self.category)
 
 
 def _choose(rng: np.random.Generator, items: tuple[str, ...]) -> str:
@@ -74,7 +71,7 @@ def _other(rng: np.random.Generator, category: str) -> str:
 
 def _draw(rng: np.random.Generator) -> tuple[Instruction, str]:
     """One random instruction and a phrasing of it."""
-    kind = ("list", "verdict", "pick")[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
+    kind = ("list", "verdict", "kind")[int(rng.choice(3, p=[0.55, 0.2, 0.25]))]
     category = _choose(rng, tuple(CATEGORIES))
     words = CATEGORIES[category]
     manner = _choose(rng, _MANNERS_OF[kind])
@@ -87,31 +84,30 @@ def _draw(rng: np.random.Generator) -> tuple[Instruction, str]:
         word = _choose(rng, words) if rng.random() < 0.5 else _other(rng, category)
         instruction = Instruction(kind, category, word=word, manner=manner)
         return instruction, _render(_choose(rng, _VERDICT), instruction)
-    options = [_choose(rng, words), _other(rng, category), _other(rng, category)]
-    while options[1] == options[2]:
-        options[2] = _other(rng, category)
-    order = rng.permutation(3)
-    instruction = Instruction(kind, category, options=tuple(options[i] for i in order), manner=manner)
-    return instruction, _render(_choose(rng, _PICK), instruction)
+    instruction = Instruction(kind, category, word=_choose(rng, words), manner=manner)
+    return instruction, _render(_choose(rng, _KIND), instruction)
 
 
 def _render(template: str, instruction: Instruction, digits: bool = False) -> str:
-    fields = dict(zip(("one", "two", "three"), instruction.options, strict=False))
-    if instruction.count:
-        fields["count"] = str(instruction.count) if digits else NUMBERS[instruction.count]
+    count = str(instruction.count) if digits else NUMBERS.get(instruction.count, "")
     text = template.format(
         a=article(instruction.category),
         category=instruction.category,
         plural=plural(instruction.category),
         avoid=instruction.avoid,
         word=instruction.word,
-        **fields,
+        count=count,
     )
     return text + _MANNER[instruction.manner]
 
 
 def prompts(n: int, seed: int) -> list[str]:
-    """`n` distinct prompts; the first k of `prompts(n, seed)` are `prompts(k, seed)`. The world holds millions."""
+    """`n` distinct prompts; the first k of `prompts(n, seed)` are `prompts(k, seed)`.
+
+    Raises ParamsError for more than MAX_PROMPTS.
+    """
+    if n > MAX_PROMPTS:
+        raise ParamsError(f"prompts: the small world has no more than {MAX_PROMPTS} prompts (got {n}). Ask for fewer.")
     rng, seen = np.random.default_rng([seed, 1]), dict[str, None]()
     while len(seen) < n:
         seen.setdefault(_draw(rng)[1])
@@ -127,7 +123,6 @@ def _pattern(template: str) -> re.Pattern[str]:
         "count": "(?P<count>[a-z]+|[0-9])",
         "without": "(?:(?:, but not| other than) (?P<avoid>[a-z]+))?",
         "word": "(?P<word>[a-z]+)",
-        **{name: f"(?P<{name}>[a-z]+)" for name in ("one", "two", "three")},
     }
     pieces = re.split(r"\{(\w+)\}", template)
     body = "".join(groups[piece] if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
@@ -137,7 +132,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 _PATTERNS = [
     (kind, _pattern(template))
-    for kind, templates in (("list", _LIST), ("verdict", _VERDICT), ("pick", _PICK))
+    for kind, templates in (("list", _LIST), ("verdict", _VERDICT), ("kind", _KIND))
     for template in templates
 ]
 _COUNT = {text: number for number, name in NUMBERS.items() for text in (name, str(number))}
@@ -146,16 +141,13 @@ _COUNT = {text: number for number, name in NUMBERS.items() for text in (name, st
 def _instruction(kind: str, found: dict[str, str]) -> Instruction | None:
     """An instruction if the words in it are words of this world, else None."""
     manner = next(name for name, text in _MANNER.items() if text == found["manner"])
-    category, options = found["category"], tuple(found[name] for name in ("one", "two", "three") if name in found)
-    words = [word for word in (found.get("avoid"), found.get("word"), *options) if word]
-    if category not in CATEGORIES or any(word not in CATEGORY_OF for word in words):
+    word, avoid = found.get("word") or "", found.get("avoid") or ""
+    category = CATEGORY_OF.get(word, "") if kind == "kind" else found["category"]
+    if category not in CATEGORIES or any(name not in CATEGORY_OF for name in (word, avoid) if name):
         return None
     if kind == "list" and found["count"] not in _COUNT:
         return None
-    if kind == "pick" and sum(CATEGORY_OF[word] == category for word in options) != 1:
-        return None
-    count = _COUNT[found["count"]] if kind == "list" else 0
-    return Instruction(kind, category, count, found.get("avoid") or "", found.get("word") or "", options, manner)
+    return Instruction(kind, category, _COUNT[found["count"]] if kind == "list" else 0, avoid, word, manner)
 
 
 @lru_cache(maxsize=1 << 16)

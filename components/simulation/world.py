@@ -4,7 +4,7 @@ Three kinds of prompt, all about twelve categories of twelve words:
 
     list      "Name 3 fruits, but not apple. Only the words."
     verdict   "Is tin a bird? Just yes or no."
-    pick      "Which of these is a tool: owl, saw or tea?"
+    kind      "What kind of thing is robin? Use a full sentence."
 
 `prompts` draws them, `write` answers one like a person of a given quality, `gold_utility` is the truth: it reads the
 text that stands there, so any model's output can be scored. Annotators, judges and evaluation may look at the truth;

@@ -23,16 +23,16 @@ from components.simulation.vocabulary import (
 # The chance of each fault for a writer of quality 0; a writer of quality q has (1 - q) times that. Faults that
 # lengthen an answer and faults that shorten it balance, so that length tells little about quality.
 FAULTS: dict[str, float] = {
-    "wrong": 0.5,  # list: a word of another category; verdict, pick: the wrong answer
+    "wrong": 0.5,  # list: a word of another category; verdict, kind: the wrong answer
     "missing": 0.8,  # list: one or two words too few; verdict: no explanation
-    "excess": 0.25,  # list: one or two words too many; pick: a second option
+    "excess": 0.25,  # list: one or two words too many; kind: a second category
     "repeated": 0.3,  # list: one word named twice
     "forbidden": 0.6,  # list: the word that was ruled out
     "manner": 0.6,  # the form that was asked for is ignored
     "opening": 0.2,
     "closing": 0.15,
     "insult": 0.2,
-    "unfinished": 0.7,  # the last word is missing
+    "unfinished": 0.5,  # the last word is missing
 }
 Has = Callable[[str], bool]
 
@@ -82,13 +82,14 @@ def _verdict(instruction: Instruction, has: Has, sentence: bool, rng: np.random.
     return f"{verdict}, {instruction.word} is {article(truth)} {truth}."
 
 
-def _pick(instruction: Instruction, has: Has, sentence: bool, rng: np.random.Generator) -> str:
-    wrong = tuple(word for word in instruction.options if word != instruction.answer)
-    words = [_pick_word(rng, wrong) if has("wrong") else instruction.answer]
+def _kind(instruction: Instruction, has: Has, sentence: bool, rng: np.random.Generator) -> str:
+    others = tuple(name for name in CATEGORIES if name != instruction.category)
+    names = [_pick_word(rng, others) if has("wrong") else instruction.category]
     if has("excess"):
-        words.append(next(word for word in instruction.options if word not in words))
-    text = _joined(words, "and")
-    return f"The {instruction.category} is {text}." if sentence else f"{text}."
+        names.append(_pick_word(rng, tuple(name for name in CATEGORIES if name not in names)))
+    if sentence:
+        return f"{instruction.word} is " + _joined([f"{article(name)} {name}" for name in names], "and") + "."
+    return _joined(names, "and") + "."
 
 
 def write(prompt: str, rng: np.random.Generator, quality: float) -> str:
@@ -106,7 +107,7 @@ def write(prompt: str, rng: np.random.Generator, quality: float) -> str:
         sentence = instruction.kind == "verdict" or rng.random() < 0.5
     elif has("manner"):
         sentence = not sentence
-    answers = {"list": _list, "verdict": _verdict, "pick": _pick}
+    answers = {"list": _list, "verdict": _verdict, "kind": _kind}
     text = answers[instruction.kind](instruction, has, sentence, rng)
     if has("unfinished"):
         text = text.removesuffix(".").rpartition(" ")[0].removesuffix(",") or text.removesuffix(".")

@@ -27,14 +27,19 @@ def test_prompts_are_distinct_reproducible_and_nested() -> None:
     assert prompts(200, seed=4) != PROMPTS[:200]
 
 
+def test_more_prompts_than_there_are_is_an_error() -> None:
+    with pytest.raises(ParamsError, match="no more than"):
+        prompts(10**6, seed=0)
+
+
 def test_every_prompt_is_read_back() -> None:
     """`parse` recovers kind, category, count, avoided word and manner from the phrasing."""
     for prompt in PROMPTS:
         instruction = parse(prompt)
         assert instruction is not None, prompt
-        assert instruction.category in prompt
         assert instruction.avoid in prompt
-        assert all(word in prompt for word in (instruction.word, *instruction.options))
+        assert instruction.word in prompt
+        assert instruction.kind == "kind" or instruction.category in prompt
     found = parse("Tell me four birds other than owl, please. Use a full sentence.")
     assert found is not None
     assert (found.kind, found.category, found.count, found.avoid, found.manner) == (
@@ -46,7 +51,9 @@ def test_every_prompt_is_read_back() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "Write a poem.", "Name 3 planets.", "Name 9 birds.", "Is mars a bird?"])
+@pytest.mark.parametrize(
+    "text", ["", "Write a poem.", "Name 3 planets.", "Name 9 birds.", "Is mars a bird?", "What is mars?"]
+)
 def test_foreign_prompts_have_no_truth(text: str) -> None:
     """The truth refuses prompts of another world instead of guessing."""
     assert parse(text) is None
@@ -92,9 +99,12 @@ LIST = "Name 3 fruits, but not apple."
         ("Is tin a bird?", "Yes, tin is a bird.", -1.5),
         ("Is tin a bird? Just yes or no.", "No.", 3.0),
         ("Is tin a bird? Just yes or no.", "No, tin is a metal.", 3 - 0.75),
-        ("Pick the tool: owl, saw, tea.", "saw.", 3.0),
-        ("Pick the tool: owl, saw, tea.", "owl.", -0.75),
-        ("Pick the tool: owl, saw, tea.", "The tool is saw and owl.", 3 - 0.75),
+        ("What is owl?", "bird.", 3.0),
+        ("What is owl?", "owl is a bird.", 3.0),
+        ("What is owl?", "owl is a metal.", -0.75),
+        ("What is owl? Use a full sentence.", "bird.", 3 - 0.75),
+        ("What is owl?", "owl is a bird and a tool.", 3 - 0.75),
+        ("What is owl?", "saw is a bird.", 3 - 0.75),
     ],
 )
 def test_utility_by_hand(prompt: str, completion: str, utility: float) -> None:
