@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from components.contract.params import Choice, as_yaml, dump, field_docs, merge, parse_assignment, read_params_file
-from components.contract.run import run_component
+from components.contract.run import is_main, run_component
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ParamsError, PreflowError, WiringError
 
@@ -109,7 +109,7 @@ def _run(args: argparse.Namespace) -> int:
     for port, path in _pairs(args.inputs, "--in"):
         inputs.setdefault(port, []).append(path)
     record = run_component(args.name, section, inputs, dict(_pairs(args.outputs, "--out")))
-    for port, oid in record.outputs.items():
+    for port, oid in record.outputs.items() if is_main() else ():
         print(f"{record.component} {port} {oid}")
     return 0
 

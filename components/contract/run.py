@@ -92,6 +92,11 @@ def home() -> Path:
     return Path(os.environ.get("PREFLOW_HOME", ".preflow")).absolute()
 
 
+def is_main() -> bool:
+    """Under torchrun only rank 0 keeps what it writes, and only it says what it made."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def resolve_inputs(spec: Spec, paths: dict[str, list[Path]]) -> Inputs:
     """Check ports and artifacts, compute content ids. Raises WiringError, ArtifactError."""
     for port in paths:
@@ -136,7 +141,7 @@ def run_component(
     resolved = dump(params)
     run_id = identity(spec.ref, resolved, ids)
     started = time.time()
-    main = int(os.environ.get("RANK", "0")) == 0  # under torchrun only rank 0 keeps what it writes
+    main = is_main()
     temporaries = _open_outputs(output_paths, keep=main)
     workdir = home() / "work" / run_id
     workdir.mkdir(parents=True, exist_ok=True)

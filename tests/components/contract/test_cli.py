@@ -68,6 +68,11 @@ def test_parameters_come_from_the_named_section_and_then_from_set(cli: Cli, proj
     assert (done.returncode, "no section 'nobody'" in done.stderr) == (2, True)
 
 
+def test_under_torchrun_only_rank_zero_says_what_it_made(cli: Cli, project: Path) -> None:
+    assert cli(*ARGS, RANK="1").stdout == ""
+    assert len(cli(*ARGS, RANK="0").stdout.splitlines()) == 2
+
+
 def test_list_and_show(cli: Cli) -> None:
     assert cli("list").stdout == "toy@1  Write the texts of its inputs, several times.\n"
     shown = cli("show", "toy").stdout
