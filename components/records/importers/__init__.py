@@ -16,7 +16,22 @@ from components.records.importers.pairs import hh, is_hh, is_trl, trl
 from components.records.rules import validate
 from components.records.schema import Record
 
-__all__ = ["FORMATS", "Format", "Options", "Quarantined", "detect", "import_file", "usable_files"]
+__all__ = ["FORMATS", "IMPORT_RULES", "Format", "Options", "Quarantined", "detect", "import_file", "usable_files"]
+
+IMPORT_RULES = {
+    "json": "A line is one JSON object.",
+    "utf8": "A line is UTF-8.",
+    "missing_column": "Every column that the format needs is there.",
+    "unknown_column": "There is no column that the format does not know.",
+    "wrong_type": "A column holds the type that the format says.",
+    "wrong_value": "A column holds one of the values that the format allows.",
+    "blank_text": "A text is not blank.",
+    "no_prompt": "There is a prompt.",
+    "prompts_differ": "Chosen and rejected answer the same prompt.",
+    "last_turn_not_assistant": "A dialogue ends with the answer.",
+    "canonical_json": "Every text is valid Unicode and every number finite.",
+}
+"""What a native line must be, beside the rules of the record it becomes."""
 
 _LOOK = 20  # readable lines that auto-detection looks at
 
