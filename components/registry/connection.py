@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from components.contract.run import home
 from components.errors import PreflowError, UserError
@@ -32,8 +32,12 @@ def default_uri() -> str:
 
 def safe(uri: str) -> str:
     """The URI without user and password, for messages."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return _without_user(uri, uri)
+
+
+def _without_user(text: str, uri: str) -> str:
+    user = urlsplit(uri).netloc.rpartition("@")[0]
+    return text.replace(f"{user}@", "") if user else text
 
 
 def database(uri: str) -> Path | None:
@@ -114,9 +118,7 @@ def _translate(call: Callable[..., Any], uri: str) -> Callable[..., Any]:
 
 
 def _one_line(error: Exception, uri: str) -> str:
-    text = " ".join(str(error).split())
-    if user := urlsplit(uri).netloc.rpartition("@")[0]:
-        text = text.replace(f"{user}@", "")
+    text = _without_user(" ".join(str(error).split()), uri)
     return f"{text[:497]}..." if len(text) > 500 else f"{text.rstrip('.')}."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -65,6 +65,7 @@ class Registry:
 
     def version(self, name: str, version: int | str) -> VersionInfo:
         """One version by number or "@alias"."""
+        self._model(name)
         if isinstance(version, str) and version.startswith("@"):
             found = self._by_alias(name, version[1:])
             if found is None:
@@ -114,14 +115,15 @@ class Registry:
         """The policy folder of a version at `to` (replaced), with its record beside it. Every byte is verified."""
         info = self.version(name, version)
         to.parent.mkdir(parents=True, exist_ok=True)
-        with upload.scratch() as folder:
-            policy = upload.fetch(self._client, info.run_id, upload.POLICY, Path(folder))
+        artifacts.clear_leftovers(to)
+        temporary = to.with_name(f"{to.name}.tmp-{uuid.uuid4().hex[:8]}")
+        try:
+            policy = upload.fetch(self._client, info.run_id, upload.POLICY, temporary)
             upload.expect(policy, info.content_id, info.ref)
             record_path(to).unlink(missing_ok=True)
-            temporary = to.with_name(f"{to.name}.tmp-{info.content_id[:8]}")
+            artifacts.replace(policy, to)
+        finally:
             artifacts.remove(temporary)
-            shutil.move(policy, temporary)
-        artifacts.replace(temporary, to)
         text = self.read_text(info, RECORD)
         if text is not None:
             artifacts.write_text(record_path(to), text)
@@ -156,7 +158,7 @@ class Registry:
         parts = (tags, params or {}, metrics or {}, metric_history or {}, datasets, files or {})
         job = upload.Upload(name, policy, identity, oid, *parts)
         job.check()
-        with file_lock(home() / "locks" / f"register-{identity}.lock"):
+        with file_lock(home() / f"register-{name}.lock"):
             if (done := self._finished(identity)) is not None:
                 return done
             self._store(job, description, check)
@@ -174,24 +176,29 @@ class Registry:
 
     def _store(self, job: upload.Upload, description: str, check: Callable[[Path], None] | None) -> None:
         client, run_id = self._client, upload.open_run(self._client, job)
+        scratch = home() / "registry" / job.identity  # on the disk of the home, where models fit; /tmp may be small
+        artifacts.remove(scratch)
         try:
             upload.log(client, run_id, job)
-            with upload.scratch() as folder:
-                back = upload.fetch(client, run_id, upload.POLICY, Path(folder))
-                upload.expect(back, job.content_id, f"model {job.name}")
-                if check is not None:
-                    check(back)
+            back = upload.fetch(client, run_id, upload.POLICY, scratch)
+            upload.expect(back, job.content_id, f"model {job.name}")
+            if check is not None:
+                check(back)
             if self._find_model(job.name) is None:
                 with suppress(PreflowError):  # another client may be faster; any other trouble shows in the next call
                     client.create_registered_model(job.name)
             source = f"runs:/{run_id}/{upload.POLICY}"
             commit = {key: text for key, text in facts().items() if key == "git.commit"}
             marks = {**job.tags, **commit, IDENTITY: job.identity, CONTENT_ID: job.content_id}
-            client.create_model_version(job.name, source, run_id=run_id, tags=marks, description=description or None, await_creation_for=0)
+            client.create_model_version(
+                job.name, source, run_id=run_id, tags=marks, description=description or None, await_creation_for=0
+            )
         except Exception:
             with suppress(PreflowError):
                 client.set_terminated(run_id, "FAILED")
             raise
+        finally:
+            artifacts.remove(scratch)
 
     # ---- deciding
 
@@ -282,6 +289,7 @@ class Registry:
             lambda key, text: client.set_registered_model_tag(name, key, text),
             lambda key: client.delete_registered_model_tag(name, key),
         )
+        self._model(name)  # an unknown name is an error before any lock is taken
         with file_lock(home() / "registry.lock"), tags:
             model = self._model(name)
             entries = self._entries(model)

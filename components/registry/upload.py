@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from components.artifacts import content_id
-from components.contract.run import home
 from components.errors import ArtifactError, UserError
 from components.registry.connection import Connection, facts
 from components.registry.version import IDENTITY
@@ -133,14 +134,20 @@ def read_text(client: Connection, run_id: str, path: str) -> str | None:
     folder = path.rpartition("/")[0]
     if path not in {item.path for item in client.list_artifacts(run_id, folder or None)}:
         return None
-    with tempfile.TemporaryDirectory(prefix="preflow-registry-") as place:
+    with tempfile.TemporaryDirectory(prefix="preflow-registry-") as place, _no_progress_bar():
         return fetch(client, run_id, path, Path(place)).read_text(encoding="utf-8")
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder on the disk of the preflow home, where models fit (/tmp may be small)."""
-    home().mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="registry-", dir=home())
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """A bar for one small file is noise."""
+    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
 def expect(path: Path, wanted: str, where: str) -> None:

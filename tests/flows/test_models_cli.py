@@ -144,6 +144,8 @@ def test_lineage_is_a_tree_down_to_the_raw_feedback(trained: str) -> None:
     ("arguments", "code", "message"),
     [
         (("show", "n"), 2, "model n: no such registered model."),
+        (("lineage", "n"), 2, "model n: no such registered model."),
+        (("rollback", "n", "--reason", "x"), 2, "model n: no such registered model."),
         (("show", "m", "7"), 2, "model m: no version 7. Versions: 1."),
         (("lineage", "m"), 2, "model m: no version is @champion."),
         (("rollback", "m", "--reason", "x"), 2, "no previous champion"),
