@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.contract.record import Record
+from components.errors import PreflowError
 from flows import dvc_sync, env
 from flows.run_folder import estimate
 from flows.settings import Settings
@@ -69,10 +71,22 @@ def _metrics_markdown(title: str, record: Record) -> str:
     return f"# {title}\n{record.component}: {ids}\n\n| what | value |\n|---|---|\n{rows}\n"
 
 
+class _ShortErrors(logging.Filter):
+    """A deliberate error is a sentence for a person: Prefect's log shows it without the stack of the engine."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], PreflowError):
+            record.exc_info, record.exc_text = None, None
+        return True
+
+
 @contextmanager
 def open_run(settings: Settings) -> Iterator[ConcludedRun]:
     """A run with its folder; whatever ends it early is written there before it goes on."""
     env.prepare()
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        if not any(isinstance(item, _ShortErrors) for item in logging.getLogger(name).filters):
+            logging.getLogger(name).addFilter(_ShortErrors())
     run = ConcludedRun(settings, str(prefect.runtime.flow_run.name or "local"))
     try:
         yield run

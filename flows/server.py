@@ -122,8 +122,9 @@ def prefect_api() -> Iterator[str]:
         wait_until_healthy(process, url)
         reconcile()
         yield url
-        _drain_events()
     finally:
+        if process.poll() is None:
+            _drain()
         os.environ.pop("PREFECT_API_URL", None)
         process.terminate()
         try:
@@ -132,11 +133,13 @@ def prefect_api() -> Iterator[str]:
             process.kill()
 
 
-def _drain_events() -> None:
-    """Let the last task-run events reach the server before it is stopped."""
+def _drain() -> None:
+    """Let the last events and log lines reach the server before it is stopped."""
     from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
     EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
 
 
 def driver_tag() -> str:
