@@ -9,8 +9,6 @@ from typing import Any
 from components.feedback_curation.votes import SWAPPED
 from components.records import (
     Record,
-    first_turn,
-    messages,
     prompt_key,
     prompt_share,
     record_id,
@@ -22,21 +20,15 @@ SPLITS = ("train", "validation", "test")
 
 
 def split(records: list[Record], validation: float, test: float) -> dict[str, list[Record]]:
-    """Records by split, decided by the first user turn alone, so that all turns of a dialogue stay on one side."""
+    """Records by split. All turns of a dialogue stay on one side (see `prompt_share`)."""
     splits: dict[str, list[Record]] = {name: [] for name in SPLITS}
     for record in records:
-        name = split_of(_share(record), validation=validation, test=test)
+        name = split_of(prompt_share(record), validation=validation, test=test)
         record["provenance"]["split"] = name
         splits[name].append(record)
     shared = shared_prompts(splits)
     assert not shared, f"prompts in two splits: {shared[:3]}"
     return splits
-
-
-def _share(record: Record) -> float:
-    if any(part["type"] != "text" for message in record["task"]["messages"] for part in message["parts"]):
-        return prompt_share(record)
-    return prompt_share(first_turn(messages(record)))
 
 
 def flip(records: list[Record], share: float, seed: int) -> int:

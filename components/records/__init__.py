@@ -35,6 +35,7 @@ from components.records.files import (
     write_parquet,
     write_records,
 )
+from components.records.flags import FLAGS, flags
 from components.records.prompts import (
     candidate_text,
     first_turn,
@@ -44,7 +45,7 @@ from components.records.prompts import (
     shared_prompts,
     split_of,
 )
-from components.records.rules import FLAGS, RULES, flags, validate
+from components.records.rules import RULES, validate
 from components.records.schema import JUDGMENTS, RECORD, SCHEMA_VERSION, Record
 from components.records.views import (
     Comparison,

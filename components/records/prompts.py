@@ -66,8 +66,12 @@ def first_turn(prompt: Sequence[Message]) -> list[Message]:
 
 
 def prompt_share(record_or_messages: Record | Sequence[Message]) -> float:
-    """A number in [0, 1) that depends on the prompt alone; it decides the split."""
-    return int(prompt_key(record_or_messages)[:8], 16) / 2**32
+    """A number in [0, 1) that decides the split: the first 32 bits of the key of the first turn.
+
+    For a one-turn prompt that is the prompt's own key. The later turns of a dialogue hold the earlier answers, so they
+    must not be learned on one side and tested on the other.
+    """
+    return int(sha256(first_turn(_prompt(record_or_messages)))[:8], 16) / 2**32
 
 
 def split_of(share: float, *, validation: float, test: float) -> str:

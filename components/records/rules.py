@@ -1,8 +1,7 @@
 """The invariants of a feedback record, one named rule each.
 
 A rule takes a valid-so-far record and the span labels its data set declares (None: not declared here), and yields
-(field, what is wrong) pairs. What breaks `RULES` is refused; `FLAGS` are legal but must never pass unseen: they are
-counted and shown.
+(field, what is wrong) pairs.
 """
 
 from __future__ import annotations
@@ -18,18 +17,12 @@ from components.records.schema import RECORD, SCHEMA_VERSION, Problem, Record, j
 Labels = Collection[str] | None
 Rule = Callable[[Record, Labels], Iterator[Problem]]
 RULES: dict[str, Rule] = {}
-FLAGS: dict[str, Rule] = {}
 
 _HUMAN = ("human", "in_situ_user")
 
 
 def _rule(function: Rule) -> Rule:
     RULES[function.__name__] = function
-    return function
-
-
-def _flag(function: Rule) -> Rule:
-    FLAGS[function.__name__] = function
     return function
 
 
@@ -42,23 +35,18 @@ def validate(record: Record, *, span_labels: Labels = None) -> None:
             raise RecordError(f"{where}: {field} {what}", rule=name, field=field)
 
 
-def flags(record: Record) -> list[str]:
-    """The names of the flags a valid record raises."""
-    return [name for name, rule in FLAGS.items() if any(True for _ in rule(record, None))]
-
-
-def _judgments(record: Record, *kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def judgments_of(record: Record, *kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for i, judgment in enumerate(record["judgments"]):
         if judgment["type"] in kinds:
             yield f"judgments[{i}]", judgment
 
 
-def _candidates(record: Record) -> dict[str, dict[str, Any]]:
+def candidates_of(record: Record) -> dict[str, dict[str, Any]]:
     return {candidate["cid"]: candidate for candidate in record["candidates"]}
 
 
 def _content(record: Record, cid: str) -> str:
-    return canonical_json(_candidates(record)[cid]["parts"])
+    return canonical_json(candidates_of(record)[cid]["parts"])
 
 
 @_rule
@@ -138,7 +126,7 @@ def parts_complete(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def cids_unique(record: Record, labels: Labels) -> Iterator[Problem]:
     """No two candidates have the same cid."""
-    if len(_candidates(record)) < len(record["candidates"]):
+    if len(candidates_of(record)) < len(record["candidates"]):
         cids = [candidate["cid"] for candidate in record["candidates"]]
         yield "candidates", f"repeats a cid (got {cids}). Name each candidate once."
 
@@ -146,8 +134,8 @@ def cids_unique(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def cids_exist(record: Record, labels: Labels) -> Iterator[Problem]:
     """Every cid that a judgment names is a candidate of the record."""
-    known = _candidates(record)
-    for where, judgment in _judgments(record, *_CIDS):
+    known = candidates_of(record)
+    for where, judgment in judgments_of(record, *_CIDS):
         for cid in _CIDS[judgment["type"]](judgment):
             if cid not in known:
                 yield where, f"names a candidate that is not there (got {cid!r}). Known: {', '.join(known)}."
@@ -168,7 +156,7 @@ _CIDS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 @_rule
 def sides_differ(record: Record, labels: Labels) -> Iterator[Problem]:
     """The two sides of a comparison or edit are two candidates (a != b)."""
-    for where, judgment in _judgments(record, "pairwise", "joint", "edit"):
+    for where, judgment in judgments_of(record, "pairwise", "joint", "edit"):
         first, second = ("from", "to") if judgment["type"] == "edit" else ("a", "b")
         if judgment[first] == judgment[second]:
             yield where, f"compares a candidate with itself (got {judgment[first]!r}). Name two candidates."
@@ -177,7 +165,7 @@ def sides_differ(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def shown_order_is_the_pair(record: Record, labels: Labels) -> Iterator[Problem]:
     """The shown order lists the two compared candidates."""
-    for where, judgment in _judgments(record, "pairwise"):
+    for where, judgment in judgments_of(record, "pairwise"):
         order = judgment.get("shown_order")
         if order is not None and sorted(order) != sorted((judgment["a"], judgment["b"])):
             yield (
@@ -189,7 +177,7 @@ def shown_order_is_the_pair(record: Record, labels: Labels) -> Iterator[Problem]
 @_rule
 def tiers_disjoint(record: Record, labels: Labels) -> Iterator[Problem]:
     """No candidate stands twice in a ranking, and no tier is empty."""
-    for where, judgment in _judgments(record, "ranking"):
+    for where, judgment in judgments_of(record, "ranking"):
         ranked = [cid for tier in judgment["tiers"] for cid in tier]
         if len(ranked) != len(set(ranked)):
             yield f"{where}.tiers", f"ranks a candidate twice (got {judgment['tiers']}). Rank each one once."
@@ -200,9 +188,9 @@ def tiers_disjoint(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def complete_ranking_ranks_all(record: Record, labels: Labels) -> Iterator[Problem]:
     """A ranking that calls itself complete ranks every candidate; top_k is not more than there are."""
-    for where, judgment in _judgments(record, "ranking"):
+    for where, judgment in judgments_of(record, "ranking"):
         ranked = {cid for tier in judgment["tiers"] for cid in tier}
-        if judgment["complete"] and ranked != set(_candidates(record)):
+        if judgment["complete"] and ranked != set(candidates_of(record)):
             yield f"{where}.complete", f"leaves candidates out (got {sorted(ranked)}). Set complete to false."
         if not 1 <= judgment.get("top_k", 1) <= len(record["candidates"]):
             yield f"{where}.top_k", f"must be 1..{len(record['candidates'])} (got {judgment['top_k']}). Fix it."
@@ -211,7 +199,7 @@ def complete_ranking_ranks_all(record: Record, labels: Labels) -> Iterator[Probl
 @_rule
 def tie_has_even_probability(record: Record, labels: Labels) -> Iterator[Problem]:
     """A tie has no p_a, or p_a = 0.5."""
-    for where, judgment in _judgments(record, "pairwise"):
+    for where, judgment in judgments_of(record, "pairwise"):
         if judgment["outcome"] == "tie" and judgment.get("p_a", 0.5) != 0.5:
             yield f"{where}.p_a", f"must be 0.5 for a tie (got {judgment['p_a']}). Leave it out, or name the winner."
 
@@ -219,7 +207,7 @@ def tie_has_even_probability(record: Record, labels: Labels) -> Iterator[Problem
 @_rule
 def probability_agrees_with_outcome(record: Record, labels: Labels) -> Iterator[Problem]:
     """p_a > 0.5 exactly if the outcome is a, p_a < 0.5 exactly if it is b."""
-    for where, judgment in _judgments(record, "pairwise"):
+    for where, judgment in judgments_of(record, "pairwise"):
         p, outcome = judgment.get("p_a"), judgment["outcome"]
         if p is not None and ((p > 0.5) != (outcome == "a") or (p < 0.5) != (outcome == "b")):
             yield f"{where}.p_a", f"contradicts the outcome (got p_a {p}, outcome {outcome}). Fix one of them."
@@ -228,7 +216,9 @@ def probability_agrees_with_outcome(record: Record, labels: Labels) -> Iterator[
 @_rule
 def probabilities_in_range(record: Record, labels: Labels) -> Iterator[Problem]:
     """Probabilities and confidences lie in [0, 1]."""
-    named = [(f"{w}.{k}", j[k]) for w, j in _judgments(record, "pairwise", "implicit") for k in ("p_a", "p") if k in j]
+    named = [
+        (f"{w}.{k}", j[k]) for w, j in judgments_of(record, "pairwise", "implicit") for k in ("p_a", "p") if k in j
+    ]
     if "confidence" in record["quality"]:
         named.append(("quality.confidence", record["quality"]["confidence"]))
     for field, value in named:
@@ -239,7 +229,7 @@ def probabilities_in_range(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def distribution_sums_to_one(record: Record, labels: Labels) -> Iterator[Problem]:
     """A distribution has one probability per option, none negative, and they sum to 1."""
-    for where, judgment in _judgments(record, "distribution"):
+    for where, judgment in judgments_of(record, "distribution"):
         probs = judgment["probs"]
         if len(probs) != len(judgment["over"]) or any(p < 0 for p in probs) or abs(sum(probs) - 1) > 1e-6:
             yield f"{where}.probs", f"must be one share per option, summing to 1 (got {probs}). Normalise per question."
@@ -248,7 +238,7 @@ def distribution_sums_to_one(record: Record, labels: Labels) -> Iterator[Problem
 @_rule
 def value_within_scale(record: Record, labels: Labels) -> Iterator[Problem]:
     """A score lies within its scale, and the scale is not empty."""
-    for where, judgment in _judgments(record, "score"):
+    for where, judgment in judgments_of(record, "score"):
         low, high = judgment["scale"]["min"], judgment["scale"]["max"]
         if not low < high:
             yield f"{where}.scale", f"must have min < max (got {low}..{high}). Give the scale the annotator used."
@@ -259,7 +249,7 @@ def value_within_scale(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def strength_within_scale(record: Record, labels: Labels) -> Iterator[Problem]:
     """A strength comes with its scale [0, S] and lies in it."""
-    for where, judgment in _judgments(record, "pairwise"):
+    for where, judgment in judgments_of(record, "pairwise"):
         if "strength" not in judgment:
             continue
         scale = judgment.get("strength_scale")
@@ -272,8 +262,8 @@ def strength_within_scale(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def spans_inside_text(record: Record, labels: Labels) -> Iterator[Problem]:
     """A span is not empty and lies inside the text part it marks (offsets in code points)."""
-    for where, judgment in _judgments(record, "span"):
-        parts = _candidates(record)[judgment["cid"]]["parts"]
+    for where, judgment in judgments_of(record, "span"):
+        parts = candidates_of(record)[judgment["cid"]]["parts"]
         if not 0 <= judgment["part"] < len(parts) or parts[judgment["part"]]["type"] != "text":
             yield f"{where}.part", f"is not a text part (got {judgment['part']}). Parts are counted from 0."
             continue
@@ -288,7 +278,7 @@ def span_labels_declared(record: Record, labels: Labels) -> Iterator[Problem]:
     """Every span label is one that the data set declares (checked where a declaration is given)."""
     if labels is None:
         return
-    for where, judgment in _judgments(record, "span"):
+    for where, judgment in judgments_of(record, "span"):
         if judgment["label"] not in labels:
             declared = ", ".join(sorted(labels)) or "none"
             yield f"{where}.label", f"is not declared (got {judgment['label']!r}). Declared: {declared}."
@@ -297,8 +287,8 @@ def span_labels_declared(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def steps_ordered(record: Record, labels: Labels) -> Iterator[Problem]:
     """Steps are non-empty, in order, do not overlap, and end inside the text."""
-    for where, judgment in _judgments(record, "step"):
-        text = "".join(part.get("text", "") for part in _candidates(record)[judgment["cid"]]["parts"])
+    for where, judgment in judgments_of(record, "step"):
+        text = "".join(part.get("text", "") for part in candidates_of(record)[judgment["cid"]]["parts"])
         ranges = [(step["start"], step["end"]) for step in judgment["steps"]]
         inside = all(0 <= start < end <= len(text) for start, end in ranges)
         if not inside or any(left[1] > right[0] for left, right in pairwise(ranges)):
@@ -308,11 +298,11 @@ def steps_ordered(record: Record, labels: Labels) -> Iterator[Problem]:
 @_rule
 def identical_candidates_tie(record: Record, labels: Labels) -> Iterator[Problem]:
     """Candidates with the same content can only tie (or be skipped)."""
-    for where, judgment in _judgments(record, "pairwise"):
+    for where, judgment in judgments_of(record, "pairwise"):
         same = _content(record, judgment["a"]) == _content(record, judgment["b"])
         if same and judgment["outcome"] not in ("tie", "skip"):
             yield where, f"prefers one of two identical candidates (got outcome {judgment['outcome']}). Drop the pair."
-    for where, judgment in _judgments(record, "ranking"):
+    for where, judgment in judgments_of(record, "ranking"):
         tiers = [{_content(record, cid) for cid in tier} for tier in judgment["tiers"]]
         if sum(map(len, tiers)) != len(set().union(*tiers)):
             yield where, f"ranks identical candidates apart (got {judgment['tiers']}). Put them in one tier."
@@ -321,11 +311,11 @@ def identical_candidates_tie(record: Record, labels: Labels) -> Iterator[Problem
 @_rule
 def rationale_has_its_judgment(record: Record, labels: Labels) -> Iterator[Problem]:
     """A rationale points at another judgment of the record; a critique is of one candidate or of one pair."""
-    for where, judgment in _judgments(record, "rationale"):
+    for where, judgment in judgments_of(record, "rationale"):
         of = judgment["of"]
         if not 0 <= of < len(record["judgments"]) or record["judgments"][of] is judgment:
             yield f"{where}.of", f"is not another judgment (got {of}). Judgments are counted from 0."
-    for where, judgment in _judgments(record, "critique"):
+    for where, judgment in judgments_of(record, "critique"):
         if ("cid" in judgment) == ("pair" in judgment):
             yield where, f"must have either cid or pair (got {sorted(judgment)}). Keep one of them."
 
@@ -375,31 +365,3 @@ def machine_generator_named(record: Record, labels: Labels) -> Iterator[Problem]
         for name in ("name", "revision"):
             if candidate["generator"]["kind"] != "human" and not candidate["generator"][name].strip():
                 yield f"candidates[{i}].generator.{name}", "is blank (got ''). Name it, or write 'unknown'."
-
-
-@_flag
-def truncated_preferred(record: Record, labels: Labels) -> Iterator[Problem]:
-    """A candidate that was cut off is the preferred side."""
-    truncated = {cid for cid, candidate in _candidates(record).items() if candidate["truncated"]}
-    for where, judgment in _judgments(record, "pairwise"):
-        if judgment["outcome"] in ("a", "b") and judgment[judgment["outcome"]] in truncated:
-            yield where, "prefers a truncated candidate."
-    for where, judgment in _judgments(record, "ranking"):
-        if len(judgment["tiers"]) > 1 and truncated & set(judgment["tiers"][0]):
-            yield where, "ranks a truncated candidate first."
-
-
-@_flag
-def order_not_recorded(record: Record, labels: Labels) -> Iterator[Problem]:
-    """A comparison does not say which candidate was shown first, so position bias cannot be measured on it."""
-    for where, judgment in _judgments(record, "pairwise"):
-        if "shown_order" not in judgment:
-            yield where, "has no shown order."
-
-
-@_flag
-def generator_unknown(record: Record, labels: Labels) -> Iterator[Problem]:
-    """It is not known what wrote a candidate."""
-    for i, candidate in enumerate(record["candidates"]):
-        if candidate["generator"]["name"] == "unknown":
-            yield f"candidates[{i}]", "has an unknown generator."

@@ -7,6 +7,8 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.contract import build
 from components.errors import ParamsError
@@ -212,3 +214,27 @@ def test_a_shown_order_survives_for_a_single_vote() -> None:
 def test_bad_parameters_are_named(params: dict[str, Any], field: str) -> None:
     with pytest.raises(ParamsError, match=field):
         build(Params, params, "params.feedback_curation")
+
+
+VOTE = st.tuples(
+    st.sampled_from(["a", "b", "tie", "skip", "both_bad", "incomparable"]),
+    st.one_of(st.none(), st.integers(51, 100).map(lambda n: n / 100)),  # P of the side that was chosen
+    st.sampled_from(["human", "llm"]),
+    st.booleans(),  # sides swapped
+)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=150)
+@given(st.lists(VOTE, max_size=6), st.sampled_from(["majority", "vote_share"]), st.sampled_from(["kind", "together"]))
+def test_whatever_the_votes_every_consensus_is_valid_and_every_vote_is_in_one(
+    cast: list[tuple[str, float | None, str, bool]], method: str, groups: str
+) -> None:
+    """`aggregate` validates what it makes; the votes behind its records and the skips add up to all votes."""
+    records = []
+    for i, (outcome, p, kind, swapped) in enumerate(cast):
+        more = {} if p is None or outcome not in ("a", "b") else {"p_a": p if outcome == "a" else round(1 - p, 2)}
+        texts = ("Seven", "Blue") if swapped else ("Blue", "Seven")
+        records.append(pair(outcome, texts=texts, annotator=f"p{i}", kind=kind, **more))
+    found = aggregate(records, build(Aggregation, {"method": method, "groups": groups}, "p"), "r")
+    behind = sum(r["judgments"][1]["n"] for r in found.records)
+    assert behind + found.left_out["skipped vote"] == len(cast)

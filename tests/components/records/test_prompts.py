@@ -47,6 +47,11 @@ def test_the_share_is_the_first_32_bits_of_the_key() -> None:
     assert prompt_share([USER]) == int(key[:8], 16) / 4294967296
 
 
+def test_all_turns_of_a_dialogue_have_one_share() -> None:
+    assert prompt_share(DIALOGUE) == prompt_share(DIALOGUE[:2]) != prompt_share(DIALOGUE[1:])
+    assert prompt_key(DIALOGUE) != prompt_key(DIALOGUE[:2])
+
+
 @given(st.text(max_size=20))
 def test_shares_lie_in_the_unit_interval(text: str) -> None:
     assert 0 <= prompt_share([{"role": "user", "content": text}]) < 1
