@@ -35,7 +35,7 @@ def detectable(n: int) -> float:
 
 def findings(evidence: Evidence, table: Table) -> list[Finding]:
     """Warnings first."""
-    checks = (_contamination, _length, _reward_model, _judge, _answers, _size, _tokens)
+    checks = (_contamination, _length, _disagreement, _reward_model, _judge, _answers, _size, _tokens)
     found = [finding for check in checks for finding in check(evidence, table)]
     return sorted(found, key=lambda finding: finding.level != "warn")
 
@@ -72,6 +72,21 @@ def _length(evidence: Evidence, table: Table) -> Iterator[Finding]:
             )
         if name in table.missing:
             yield Finding("note", f"No length-balanced win rate ({scorer}, {contest.opponent}): {table.missing[name]}.")
+
+
+def _disagreement(evidence: Evidence, table: Table) -> Iterator[Finding]:
+    """A gain that only the reward model sees may be its own mistake, learned by the policy (EVAL-21)."""
+    said = {(c.scorer, c.opponent): verdict(table.metrics.get(c.metric)) for c in evidence.contests}
+    for (scorer, opponent), what in said.items():
+        others = [name for name in ("judge", "gold") if said.get((name, opponent), what) != BETTER]
+        if scorer == "reward_model" and what == BETTER and others:
+            names = " and ".join({"judge": "the judge", "gold": "the known truth"}[name] for name in others)
+            verb = "does" if len(others) == 1 else "do"
+            yield Finding(
+                "warn",
+                f"The reward model prefers the candidate to the {opponent}, {names} {verb} not clearly: "
+                "its score may be over-optimized.",
+            )
 
 
 def _reward_model(evidence: Evidence, table: Table) -> Iterator[Finding]:

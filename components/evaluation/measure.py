@@ -80,8 +80,8 @@ def measure_reward_model(table: Table, test: TestSet, rewards: Rewards, bootstra
     half = compare.from_scores(rewards.chosen, rewards.rejected)
     table.metrics["reward_model.accuracy"] = bootstrap.rate(strict, test.keys)
     table.metrics["reward_model.accuracy_tie_half"] = bootstrap.rate(half, test.keys)
-    labels = [item.probability for item in test.comparisons]
-    table.metrics |= calibration(rewards.margins, labels, test.keys, bootstrap)
+    # hard labels: the soft ones of aggregated votes are smoothed, which would count as miscalibration
+    table.metrics |= calibration(rewards.margins, [1.0] * len(test.keys), test.keys, bootstrap)
     sources = [item.source for item in test.comparisons]
     kinds = [_length_kind(len(item.chosen) - len(item.rejected), "chosen") for item in test.comparisons]
     name = "reward_model.accuracy"

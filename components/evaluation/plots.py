@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from components.evaluation.calibration import Bin
 from components.evaluation.estimates import Estimate
@@ -159,7 +159,7 @@ def histogram(name: str, label: str, xlabel: str, data: Mapping[str, Sequence[fl
         if zero_line:
             axes.axvline(0, color=COLORS["muted"], linewidth=1)
         axes.set_xlabel(xlabel)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
         axes.tick_params(axis="y", labelcolor=COLORS["muted"])
         axes.legend(
             loc="lower center",

@@ -126,11 +126,15 @@ def headline(evidence: Evidence, table: Table) -> str:
     """One sentence: what the scorers say about the candidate, opponent by opponent."""
     parts = []
     for opponent in ("reference", "champion"):
-        said = {verdict(table.metrics.get(c.metric)) for c in evidence.contests if c.opponent == opponent}
+        said: dict[str, list[str]] = {}
+        for contest in (c for c in evidence.contests if c.opponent == opponent):
+            said.setdefault(verdict(table.metrics.get(contest.metric)), []).append(SCORERS[contest.scorer])
         if len(said) == 1:
-            parts.append(SENTENCES[said.pop()].format(opponent))
+            parts.append(SENTENCES[next(iter(said))].format(opponent))
         elif said:
-            parts.append(f"the scorers do not agree about the {opponent}")
+            ordered = [(what, said[what]) for what in SENTENCES if what in said]
+            first = f"{SENTENCES[ordered[0][0]].format(opponent)} ({', '.join(ordered[0][1])})"
+            parts.append(", ".join([first, *(f"{what} ({', '.join(who)})" for what, who in ordered[1:])]))
     text = "; ".join(parts) or "no scorer compared the candidate with anything"
     return f"{text[0].upper()}{text[1:]}."
 
@@ -174,8 +178,8 @@ def _plots(evidence: Evidence, table: Table, log: Sequence[dict[str, Any]]) -> d
         answers = evidence.rewards.answers
         drawn["rewards"] = plots.histogram("rewards", "Rewards of the answers", "reward", answers)
         if evidence.test.comparisons:
-            labels = [item.probability for item in evidence.test.comparisons]
-            drawn["reliability"] = plots.reliability_diagram(reliability(evidence.rewards.margins, labels))
+            margins = evidence.rewards.margins
+            drawn["reliability"] = plots.reliability_diagram(reliability(margins, [1.0] * len(margins)))
     ratios = {
         name: [sum(a) - sum(b) for a, b in zip(system.own_logps, system.reference_logps, strict=True)]
         for name, system in evidence.systems.items()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components import statistics
-from components.evaluation.calibration import calibration, ece_floor, reliability
+from components.evaluation.calibration import _index, calibration, ece_floor, reliability
 from components.evaluation.estimates import Bootstrap
 
 BOOT = Bootstrap(resamples=200, seed=0)
@@ -76,6 +76,10 @@ def test_extreme_margins_stay_finite() -> None:
     rows = calibration([1e4, -1e4], [1.0, 1.0], _keys(2), BOOT)
     assert rows["reward_model.nll"]["value"] == pytest.approx(5000)
     assert rows["reward_model.ece10"]["value"] == pytest.approx(0.5)
+
+
+def test_bins_are_right_closed_and_the_first_is_closed_at_zero() -> None:
+    assert list(_index(np.array([0.0, 0.5, 0.5001, 1.0]), 2)) == [0, 0, 1, 1]
 
 
 def test_reliability_holds_every_pair_in_both_directions() -> None:

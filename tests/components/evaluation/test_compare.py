@@ -146,6 +146,10 @@ def test_a_group_of_three_is_shown_but_cannot_decide() -> None:
     shown = {row.group: row.eligible for row in compare.slices(values, groups, BOOT)}
     assert shown == {"x": True, "y": False}
     assert compare.worst_group(values, groups, BOOT) is None
+    more, names = _two_groups(0.9, 0.8, 100, 100)
+    worst = compare.worst_group([*values, *more], [*groups, *(name.upper() for name in names)], BOOT)
+    assert worst is not None
+    assert worst.group == "Y"
 
 
 def test_the_worst_group_has_the_smallest_lower_bound_not_the_smallest_value() -> None:

@@ -114,7 +114,9 @@ def test_scorers_that_differ_are_not_averaged_in_the_headline() -> None:
     table = Table()
     for contest, low in zip(evidence.contests, (0.6, 0.6, 0.3), strict=True):
         table.metrics[contest.metric] = {"value": 0.5, "n": 10, "ci_low": low, "ci_high": 0.7}
-    assert headline(evidence, table) == "The scorers do not agree about the reference."
+    text = headline(evidence, table)
+    assert text == "Better than the reference (reward model, judge), no clear difference (known truth)."
+    assert any("the known truth does not clearly" in finding.text for finding in findings(evidence, table))
     table.metrics[evidence.contests[2].metric]["ci_low"] = 0.6
     assert headline(evidence, table) == "Better than the reference."
 
