@@ -77,10 +77,10 @@ def list_models(
     if not versions:
         console().print("The registry holds no model. `preflow run align` makes one.")
         return
-    table = Table("model", "version", "aliases", "gate", "objective", "policy", "registered (UTC)")
+    table = _table("model", "version", "aliases", "gate", "objective", "policy", "registered (UTC)")
     for info in versions:
         row = (info.name, str(info.version), ", ".join(info.aliases), _gate(info), _objective(info))
-        table.add_row(*row, info.content_id[:12], info.created.removesuffix("+00:00"))
+        table.add_row(*row, info.content_id[:12], _utc(info.created))
     console().print(table)
 
 
@@ -176,7 +176,7 @@ def _print_history(name: str, entries: list[Entry]) -> None:
     if not entries:
         console().print(f"{name}: no decision yet.")
         return
-    table = Table("nr", "time (UTC)", "what happened", "by", "why")
+    table = _table("nr", "time (UTC)", "what happened", "by", "why")
     for entry in entries:
         before, after = entry.before or "none", entry.after
         if entry.moves:
@@ -184,7 +184,7 @@ def _print_history(name: str, entries: list[Entry]) -> None:
         else:
             what = f"{entry.action}: version {after} {'refused' if entry.action == 'refuse' else 'not promoted'}"
             what += f", {entry.alias} stays {before}"
-        table.add_row(str(entry.seq), entry.time.removesuffix("+00:00"), what, entry.by, entry.reason)
+        table.add_row(str(entry.seq), _utc(entry.time), what, entry.by, entry.reason)
     console().print(table)
 
 
@@ -203,7 +203,7 @@ def _print_version(info: VersionInfo) -> None:
 
 
 def _print_gate(gate: Mapping[str, Any]) -> None:
-    table = Table("", "check", "why", title=f"gate: {gate['verdict']}", title_justify="left")
+    table = _table("", "check", "why", title=f"gate: {gate['verdict']}")
     for row in gate["checks"]:
         table.add_row("pass" if row["ok"] else "FAIL", row["name"], row["reason"])
     for name in gate["skipped"]:
@@ -223,6 +223,18 @@ def _grow(tree: Tree, oid: str, port: str, ancestors: Mapping[str, Mapping[str, 
     for name, ids in sorted(made["inputs"].items()):
         for parent in [ids] if isinstance(ids, str) else ids:
             _grow(branch, parent, name, ancestors, seen)
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table that breaks long words rather than cutting them: what does not fit is never left out."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column.endswith("(UTC)"))
+    return table
+
+
+def _utc(time: str) -> str:
+    return time.removesuffix("+00:00").replace("T", " ")
 
 
 def _gate(info: VersionInfo) -> str:

@@ -128,11 +128,13 @@ def _gate(decision: Mapping[str, Any]) -> str:
             f"`{row['name']}`",
             _number(row["got"]),
             _number(row["need"]),
+            _number(row["minimum_detectable_effect"]),
             row["reason"],
         )
         for row in decision["checks"]
     ]
-    return _table(("", "check", "got", "need", "why"), rows)
+    note = "\n`detects`: the smallest effect that the metric's interval shows with power 0.8 at level 0.05.\n"
+    return _table(("", "check", "got", "need", "detects", "why"), rows) + note
 
 
 def _usage(params: Params) -> str:

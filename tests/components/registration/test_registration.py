@@ -297,7 +297,7 @@ def test_the_card_tells_what_the_records_say(make: Make) -> None:
         "| objective.name | dpo |",
         f"| `human_feedback@1` feedback | `{FEEDBACK}` | `{RAW}` |",
         "| `win_rate` | 0.5 | 0.43 to 0.57 | 200 |",
-        "| **fail** | `win_rate ci_low > 0.5` | 0.43 | 0.5 |",
+        "| **fail** | `win_rate ci_low > 0.5` | 0.43 | 0.5 | 0.1001 |",
         "It was not compared with a version in use.",
     ):
         assert fact in card
