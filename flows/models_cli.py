@@ -190,6 +190,8 @@ def _print_history(name: str, entries: list[Entry]) -> None:
 
 def _print_version(info: VersionInfo) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     facts = {
         "model": f"{info.name} version {info.version}{_in_brackets(', '.join(info.aliases))}",
         "gate": _gate(info) + _in_brackets(info.tags.get("gate.reason", "")),
@@ -226,11 +228,14 @@ def _grow(tree: Tree, oid: str, port: str, ancestors: Mapping[str, Mapping[str, 
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
-    """A table that breaks long words rather than cutting them: what does not fit is never left out."""
+    """A table that breaks long texts rather than cutting them: what does not fit is never left out."""
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column.endswith("(UTC)"))
+        table.add_column(column, overflow="fold", no_wrap=column not in _LONG)
     return table
+
+
+_LONG = ("model", "objective", "what happened", "check", "why")  # the columns that may wrap
 
 
 def _utc(time: str) -> str:
