@@ -75,6 +75,8 @@ def run(
 
 def _print_table(title: str, rows: dict[str, str]) -> None:
     table = Table(title=title, title_justify="left", show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
