@@ -12,6 +12,8 @@ from components.evaluation.showcase import Selection, disagreements, largest
 from components.evaluation.systems import System
 from components.evaluation.testset import TestSet
 
+SCORERS = {"reward_model": "reward model", "judge": "judge", "gold": "known truth"}
+"""What a reader calls a scorer."""
 SELECTED = 5
 """Prompts per selected list."""
 
@@ -60,7 +62,7 @@ def selections(evidence: Evidence) -> list[Selection]:
     pairs = [("reward_model", "gold"), ("reward_model", "judge"), ("judge", "gold")]
     for first, second in (pair for pair in pairs if pair[0] in values and pair[1] in values):
         sizes = disagreements(values[first], values[second])
-        title = f"{first} and {second} disagree"
+        title = f"{SCORERS[first]} and {SCORERS[second]} disagree"
         lists.append(
             largest(title, f"they name different winners; largest {_weight(evidence, sizes)}", sizes, SELECTED)
         )

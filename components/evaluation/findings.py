@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from components.evaluation.estimates import Estimate
-from components.evaluation.examples import Evidence
+from components.evaluation.examples import SCORERS, Evidence
 from components.evaluation.measure import Table
 
 BETTER, WORSE, UNCLEAR, NONE = "better", "worse", "no clear difference", "no verdict"
@@ -62,7 +62,7 @@ def _length(evidence: Evidence, table: Table) -> Iterator[Finding]:
         if verdict(table.metrics.get(contest.metric)) != BETTER:
             continue
         name = contest.metric.replace("win_rate", "win_rate_length_balanced", 1)
-        scorer = contest.scorer.replace("_", " ")
+        scorer = SCORERS[contest.scorer]
         if name in table.metrics and verdict(table.metrics[name]) != BETTER:
             row = table.metrics[name]
             yield Finding(
@@ -80,7 +80,7 @@ def _disagreement(evidence: Evidence, table: Table) -> Iterator[Finding]:
     for (scorer, opponent), what in said.items():
         others = [name for name in ("judge", "gold") if said.get((name, opponent), what) != BETTER]
         if scorer == "reward_model" and what == BETTER and others:
-            names = " and ".join({"judge": "the judge", "gold": "the known truth"}[name] for name in others)
+            names = " and ".join(f"the {SCORERS[name]}" for name in others)
             verb = "does" if len(others) == 1 else "do"
             yield Finding(
                 "warn",

@@ -13,11 +13,10 @@ from markupsafe import Markup
 from components.evaluation import plots
 from components.evaluation.calibration import ece_floor, reliability
 from components.evaluation.estimates import Estimate
-from components.evaluation.examples import Evidence
+from components.evaluation.examples import SCORERS, Evidence
 from components.evaluation.findings import BETTER, NONE, UNCLEAR, WORSE, findings, verdict
 from components.evaluation.measure import Contest, Table
 
-SCORERS = {"reward_model": "reward model", "judge": "judge", "gold": "known truth"}
 SYSTEMS = ("candidate", "reference", "champion")
 SENTENCES = {
     BETTER: "better than the {}",
