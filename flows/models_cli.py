@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
@@ -77,11 +78,12 @@ def list_models(
     if not versions:
         console().print("The registry holds no model. `preflow run align` makes one.")
         return
-    table = _table("model", "version", "aliases", "gate", "objective", "policy", "registered (UTC)")
-    for info in versions:
-        row = (info.name, str(info.version), ", ".join(info.aliases), _gate(info), _objective(info))
-        table.add_row(*row, info.content_id[:12], _utc(info.created))
-    console().print(table)
+    for model in sorted({info.name for info in versions}):
+        table = _table("version", "aliases", "gate", "objective", "policy", "registered (UTC)", title=model)
+        for info in (info for info in versions if info.name == model):
+            row = (str(info.version), ", ".join(info.aliases), _gate(info), _objective(info), info.content_id[:12])
+            table.add_row(*row, _utc(info.created)[:16])
+        console().print(table)
 
 
 @app.command()
@@ -229,13 +231,13 @@ def _grow(tree: Tree, oid: str, port: str, ancestors: Mapping[str, Mapping[str, 
 
 def _table(*columns: str, title: str | None = None) -> Table:
     """A table that breaks long texts rather than cutting them: what does not fit is never left out."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column not in _LONG)
     return table
 
 
-_LONG = ("model", "objective", "what happened", "check", "why")  # the columns that may wrap
+_LONG = ("objective", "what happened", "check", "why")  # the columns that may wrap
 
 
 def _utc(time: str) -> str:
