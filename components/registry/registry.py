@@ -231,9 +231,12 @@ class Registry:
                     f"model {name}: {alias} is version {current or 'none'} by now (compared with {over or 'none'}). "
                     "Evaluate against that one."
                 )
-            if current == info.version or (alias == CHALLENGER and state.get(CHAMPION) == info.version):
+            written = chain.aliases(entries)
+            if written.get(alias) == info.version or (alias == CHALLENGER and state.get(CHAMPION) == info.version):
+                self._point(name, entries)  # puts an alias back that was moved by hand
                 return None
-            entry = self._append(name, entries, "promote", (alias, current, info.version), by, reason)
+            before = written.get(alias, 0) if current == info.version else current  # equal if it was moved by hand
+            entry = self._append(name, entries, "promote", (alias, before, info.version), by, reason)
             if info.gate != PASSED:
                 self._client.set_model_version_tag(name, str(info.version), "gate.override", f"{by}: {reason}")
             return entry

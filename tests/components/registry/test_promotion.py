@@ -149,6 +149,26 @@ def test_a_champion_moved_outside_is_found_and_can_be_written_down(registry: Reg
     assert registry.rollback("m", by="me", reason="why").after == 2
 
 
+def test_a_champion_moved_outside_can_be_confirmed(registry: Registry, add: Add) -> None:
+    add(), add()
+    promote(registry, 1)
+    registry._client.set_registered_model_alias("m", "champion", "2")
+    promote(registry, 2, force=True)
+    champion = registry.champion("m")
+    assert champion is not None
+    assert champion.version == 2
+    assert [(entry.before, entry.after) for entry in registry.ledger("m")] == [(0, 1), (1, 2)]
+
+
+def test_a_champion_moved_outside_can_be_put_back(registry: Registry, add: Add) -> None:
+    add(), add()
+    promote(registry, 1)
+    registry._client.set_registered_model_alias("m", "champion", "2")
+    assert promote(registry, 1, force=True) is None
+    assert aliases(registry) == {"champion": 1}
+    assert len(registry.ledger("m")) == 1
+
+
 @pytest.mark.parametrize("gone", [1, 2])
 def test_a_lost_entry_stops_everything_even_if_it_was_the_last(registry: Registry, add: Add, gone: int) -> None:
     add(), add()
