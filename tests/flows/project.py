@@ -15,13 +15,13 @@ from components.contract.params import merge
 REPO = Path(__file__).parents[2]
 
 
-def make_project(folder: Path, params: dict[str, object] | None = None) -> Path:
-    """A git and DVC repository with params.yaml (the `tiny` profile over the shipped one) and dvc.yaml."""
+def make_project(folder: Path, *, tiny: bool = True) -> Path:
+    """A git and DVC repository with dvc.yaml and params.yaml (by default with the `tiny` profile over it)."""
     folder.mkdir(parents=True)
-    shipped = yaml.safe_load((REPO / "params.yaml").read_text())
-    tiny = yaml.safe_load((REPO / "flows/profiles/tiny.yaml").read_text())["params"]
-    merged = merge(merge(shipped, tiny), params or {})
-    (folder / "params.yaml").write_text(yaml.safe_dump(merged, sort_keys=False))
+    params = yaml.safe_load((REPO / "params.yaml").read_text())
+    if tiny:
+        params = merge(params, yaml.safe_load((REPO / "flows/profiles/tiny.yaml").read_text())["params"])
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (folder / "dvc.yaml").write_text((REPO / "dvc.yaml").read_text())
     for spec in (REPO / "components").glob("*/component.yaml"):
         copy = folder / "components" / spec.parent.name / spec.name
