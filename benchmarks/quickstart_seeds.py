@@ -2,9 +2,9 @@
 
     python benchmarks/quickstart_seeds.py [--seeds 5]
 
-Each seed is a whole `preflow run align` in a temporary project in which every seed of every step is that number; then one
-more with every vote of the simulated annotators inverted. Prints the table of docs/results.md; exits with 1 if fewer than
-four in five seeds beat the base by the known truth, or if the flipped candidate passes the gate.
+Each seed is a whole `preflow run align` in a temporary project in which every seed of every step is that number; then
+one more with every vote of the simulated annotators inverted. Prints the table of docs/results.md; exits with 1 if
+fewer than four in five seeds beat the base by the known truth, or if the flipped candidate passes the gate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`align` end to end on a small project: the same graph by DVC, by the flow, undisturbed and killed, gives one result."""
+"""`align` end to end on a small project: by DVC or by the flow, undisturbed or killed, the result is the same."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_no_killed_run_is_said_to_be_running(by_flow: Path) -> None:
 
 
 def test_a_deleted_output_is_restored_not_trusted(by_dvc: Path) -> None:
-    """Deleting artifacts after a run: the next one is still all hits, because the store holds them, and they are back."""
+    """After deleting artifacts the next run is still all hits, because the store holds them, and they are back."""
     before = output_ids(by_dvc)
     shutil.rmtree(by_dvc / "artifacts" / "align" / "reward_modeling")
     preflow(by_dvc, "run", "align")
