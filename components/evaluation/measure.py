@@ -66,7 +66,7 @@ def _suffix(name: str) -> str:
 
 
 def measure_data(table: Table, test: TestSet, bootstrap: Bootstrap) -> None:
-    """Contamination over all test prompts; the counts everything else rests on."""
+    """Contamination, over all test prompts (EVAL-01)."""
     table.metrics["contamination.exact"] = bootstrap.rate([float(x) for x in test.leaked])
     table.metrics["contamination.ngram_13"] = bootstrap.rate([float(x) for x in test.overlapping])
 

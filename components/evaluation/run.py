@@ -82,23 +82,8 @@ def _write(
     folder = outputs["report"]
     sample = [example(evidence, i) for i in shown]
     selected = [vars(chosen) | {"rows": [example(evidence, i) for i in chosen.rows]} for chosen in selections(evidence)]
-    counts = [{"scorer": c.scorer, "opponent": c.opponent} | vars(c.tally) for c in evidence.contests]
-    slices = {
-        "rows": table.slices,
-        "tallies": counts,
-        "missing": dict(sorted(table.missing.items())),
-        "test": {
-            "prompts": len(evidence.test.prompts),
-            "prompts_available": evidence.test.available,
-            "prompt_set_hash": evidence.test.hash,
-            "comparisons": len(evidence.test.comparisons),
-            "ties_left_out": evidence.test.ties,
-            "dropped": evidence.test.dropped,
-        },
-        "verdicts_left_out": evidence.judged.left_out if evidence.judged else {},
-    }
     _write_json(folder / "metrics.json", table.metrics)
-    _write_json(folder / "slices.json", slices)
+    _write_json(folder / "slices.json", _slices(evidence, table))
     write_lines(folder / "verdicts.jsonl", evidence.judged.records if evidence.judged else [])
     rows = [{"section": "random"} | row for row in sample]
     rows += [
@@ -117,6 +102,25 @@ def _write(
         rule=params.rule,
     )
     (folder / "report.html").write_text(render(evidence, table, page), encoding="utf-8")
+
+
+def _slices(evidence: Evidence, table: Table) -> dict[str, Any]:
+    """What metrics.json has no room for: groups, raw counts, what is missing and what was left out."""
+    counts = [{"scorer": c.scorer, "opponent": c.opponent} | vars(c.tally) for c in evidence.contests]
+    return {
+        "rows": table.slices,
+        "tallies": counts,
+        "missing": dict(sorted(table.missing.items())),
+        "test": {
+            "prompts": len(evidence.test.prompts),
+            "prompts_available": evidence.test.available,
+            "prompt_set_hash": evidence.test.hash,
+            "comparisons": len(evidence.test.comparisons),
+            "ties_left_out": evidence.test.ties,
+            "dropped": evidence.test.dropped,
+        },
+        "verdicts_left_out": evidence.judged.left_out if evidence.judged else {},
+    }
 
 
 def _write_json(path: Path, value: Any) -> None:
