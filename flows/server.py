@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -201,20 +202,23 @@ def remember_ui(prefect_api_url: str, mlflow_url: str) -> Path:
     return note
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """End this process, and those it started in its own session, as soon as `parent` is gone."""
     started = _started(parent)
 
     def watch() -> None:
         while _alive(parent, started):
             time.sleep(0.5)
-        os._exit(0)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def serve(port: int, parent: int, ui: bool) -> None:
     """Run the server in this process."""
-    _end_with(parent)
+    end_with(parent)
     os.environ["PREFECT_SERVER_UI_ENABLED"] = "true" if ui else "false"
     os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"

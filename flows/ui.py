@@ -50,8 +50,12 @@ def _start_mlflow(port: int) -> subprocess.Popen[bytes]:
     """MLflow's server on the embedded store, in a process group of its own (it starts workers)."""
     log = (home() / "mlflow.log").open("ab")
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    argv += ["--backend-store-uri", uri, "--artifacts-destination", str(home() / "mlartifacts")]
+    options = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    options += ["--artifacts-destination", str(home() / "mlartifacts")]
+    code = (
+        "import sys; from flows.server import end_with; end_with(int(sys.argv.pop(1))); import mlflow.cli as m; m.cli()"
+    )
+    argv = [sys.executable, "-c", code, str(os.getpid()), *options]
     return subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
 
 
