@@ -145,7 +145,14 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
     """One measurement in this process. Imports are not part of any time."""
     import psutil
     import torch
+    from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast  # noqa: F401
 
+    if options.worker == "trl":
+        import datasets  # noqa: F401
+        from trl import DPOTrainer, RewardTrainer  # noqa: F401
+    else:
+        import components.policy_optimization.run
+        import components.reward_modeling.run  # noqa: F401
     torch.set_num_threads(options.threads)
     run = (preflow_dpo if options.task == "dpo" else preflow_reward) if options.worker == "preflow" else trl_any
     before = psutil.Process().memory_info().rss
@@ -170,7 +177,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             "schedule": "constant",
             "warmup": 0.0,
             "batch_size": options.batch,
-            "micro_batch_tokens": 1 << 30,
+            "micro_batch_tokens": 16384,
         },
     }
 
@@ -191,7 +198,6 @@ def _preflow(
 
 
 def preflow_dpo(options: argparse.Namespace) -> dict[str, Any]:
-    import components.policy_optimization.run  # noqa: F401
     from components.policy_optimization import prepare
 
     spent, real = [0.0], prepare.with_reference
@@ -210,8 +216,6 @@ def preflow_dpo(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def preflow_reward(options: argparse.Namespace) -> dict[str, Any]:
-    import components.reward_modeling.run  # noqa: F401
-
     return _preflow(options, "reward_modeling", "model", {"dataset": "dataset", "base": "policy"}, {})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ class Batch:
     `input_ids` [R, T] right-padded; R = N, or fewer when several completions share the row of their prompt.
     `attention_mask` [R, T] of {0, 1}, or boolean [R, 1, T, T] for shared prompts; `position_ids` [R, T].
     `source` [M] flat positions in [R * T] whose hidden state predicts a completion token, `targets` [M] those tokens,
-    `sequence` [M] and `offset` [M] say which sequence and which of its completion tokens it is, `lengths` [N] counts.
+    `sequence` [M] and `offset` [M] say which sequence and which of its completion tokens it is, `lengths` [N] counts
+    them and `longest` is the largest count (a plain number: reading it from the device would stall it).
     """
 
     input_ids: Tensor
@@ -37,6 +39,7 @@ class Batch:
     sequence: Tensor
     offset: Tensor
     lengths: Tensor
+    longest: int
 
     @property
     def shared(self) -> bool:
@@ -154,4 +157,5 @@ def _to_batch(
         np.concatenate([np.arange(count) for count in counts]),
         np.asarray(counts),
     )
-    return Batch(*(torch.from_numpy(array).to(device, non_blocking=True) for array in tensors))
+    on_device: list[Any] = [torch.from_numpy(array).to(device, non_blocking=True) for array in tensors]
+    return Batch(*on_device, max(counts))

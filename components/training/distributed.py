@@ -39,6 +39,13 @@ def everywhere(fact: bool, device: torch.device) -> bool:
     return bool(total(torch.tensor(float(fact), device=device)) == world())
 
 
+def agree(number: int, device: torch.device) -> bool:
+    """Whether every process has this number."""
+    values = torch.zeros(world(), dtype=torch.long, device=device)
+    values[rank()] = number
+    return len(set(total(values).tolist())) == 1
+
+
 def barrier() -> None:
     """Wait for every process."""
     if world() > 1:

@@ -37,8 +37,7 @@ class Logps(NamedTuple):
 def completion_logps(model: nn.Module, batch: Batch) -> Logps:
     """Log-probabilities (nats, fp32, with gradient) of the completions of a batch under a causal language model."""
     tokens = _fast_tokens(model, batch) if uses_fast_path(model, batch) else _plain_tokens(model, batch)
-    shape = (len(batch.lengths), int(batch.offset.max()) + 1)
-    padded = tokens.new_zeros(shape).index_put((batch.sequence, batch.offset), tokens)
+    padded = tokens.new_zeros(len(batch.lengths), batch.longest).index_put((batch.sequence, batch.offset), tokens)
     return Logps(padded.sum(1), batch.lengths.to(torch.float32), tokens)
 
 

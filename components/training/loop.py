@@ -102,6 +102,10 @@ def train(
     _prepare_mode(model, optimization.gradient_checkpointing)
     loop = _Loop(model, task, optimization, compute, seed)
     progress = checkpoint.restore(workdir, model, loop.optimizer, identity)
+    if not distributed.agree(progress.step, loop.device):
+        raise ArtifactError(
+            f"{workdir}: processes see different checkpoints (got step {progress.step} here). Share it."
+        )
     began, resumed = time.perf_counter(), progress.rows
     bar = tqdm(total=loop.total, initial=progress.step, desc=title, unit="step", disable=not distributed.is_main())
     with _stop_flag() as stop, bar:

@@ -22,7 +22,7 @@ def matmul_peak(device: torch.device, precision: str) -> float:
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = 0.0
-    for _ in range(5):
+    for _ in range(3):
         _synchronize(device)
         start = time.perf_counter()
         a @ b

@@ -63,13 +63,13 @@ def encode_pair(tokenizer: Any, messages: Sequence[dict[str, str]], completion: 
     if not tokenizer.chat_template:
         completion_ids = [*_ids(tokenizer, completion), eos]
     else:
-        prompt = _render(tokenizer, messages, generate=True)
         whole = _render(tokenizer, [*messages, {"role": "assistant", "content": completion}], generate=False)
         whole_ids = _ids(tokenizer, whole)
         prefix_ok = whole_ids[: len(prompt_ids)] == prompt_ids
         if prefix_ok:
             completion_ids = whole_ids[len(prompt_ids) :]
         else:
+            prompt = _render(tokenizer, messages, generate=True)
             completion_ids = _ids(tokenizer, whole.removeprefix(prompt) if whole.startswith(prompt) else completion)
     completion_ids, cut = _end_at_eos(completion_ids, eos)
     bos_count = 0

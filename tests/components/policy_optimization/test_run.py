@@ -223,3 +223,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     assert not (tmp_path / "killed" / "policy").exists()
     assert optimize(tmp_path, "killed", **settings).to_json() == straight.to_json()
     assert not list((tmp_path / "home" / "work").iterdir())
+
+
+def test_bf16_passes_step_zero_with_shared_prompts_adapters_and_gradient_checkpointing(tmp_path: Path) -> None:
+    record = optimize(
+        tmp_path,
+        compute={"precision": "bf16"},
+        lora={"rank": 2},
+        optimization={"gradient_checkpointing": True, "epochs": 2, "micro_batch_tokens": 128},
+    )
+    assert log(tmp_path)[0]["loss"] == pytest.approx(np.log(2), abs=0.02)
+    assert np.isfinite(record.metrics["validation/loss"]["value"])
