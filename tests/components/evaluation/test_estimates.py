@@ -50,6 +50,13 @@ def test_votes_of_one_prompt_are_drawn_together() -> None:
     assert (tenfold["ci_low"], tenfold["ci_high"]) == pytest.approx((once["ci_low"], once["ci_high"]))
 
 
+def test_repeated_prompts_do_not_pass_for_independent_ones() -> None:
+    """Ten votes on each of six prompts, all alike within a prompt: the interval is that of six, not of sixty."""
+    values, keys = [1.0, 0.0, 1.0, 1.0, 0.0, 1.0], list("abcdef")
+    tenfold = BOOT.rate(values * 10, keys * 10)
+    assert tenfold["ci_high"] - tenfold["ci_low"] > 0.6
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     values, keys = [float(v) for v in rng.random(50)], [f"p{i % 17}" for i in range(50)]

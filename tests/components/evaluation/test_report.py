@@ -99,7 +99,7 @@ def test_random_and_selected_examples_stand_apart(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"), [(0.51, 0.6, "better"), (0.4, 0.49, "worse"), (0.49, 0.6, "no clear difference")]
+    ("low", "high", "said"), [(0.51, 0.6, "better"), (0.4, 0.49, "worse"), (0.45, 0.55, "no clear difference")]
 )
 def test_a_verdict_needs_an_interval_clear_of_half(low: float, high: float, said: str) -> None:
     assert verdict({"value": 0.5, "n": 9, "ci_low": low, "ci_high": high}) == said

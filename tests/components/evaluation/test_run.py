@@ -136,6 +136,7 @@ def test_a_policy_against_itself(world: Paths, tmp_path: Path) -> None:
     assert metrics["implicit_reward.accuracy"]["value"] == 0.5
     assert metrics["completions.identical_to_reference"]["value"] == 1
     assert "judge.position_consistency" not in metrics, "identical pairs say nothing about the judge"
+    assert (tmp_path / "out" / "verdicts.jsonl").read_text() == "", "nobody was asked, so nobody said tie"
 
 
 def test_exchanging_candidate_and_reference_mirrors_the_win_rates(report: Path, world: Paths, tmp_path: Path) -> None:
