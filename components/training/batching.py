@@ -147,15 +147,17 @@ def _to_batch(
     counts: Sequence[int],
     device: torch.device | str,
 ) -> Batch:
-    tensors = (
-        ids,
-        mask,
-        positions,
-        np.concatenate(source),
-        np.concatenate(targets),
-        np.repeat(np.arange(len(counts)), counts),
-        np.concatenate([np.arange(count) for count in counts]),
-        np.asarray(counts),
-    )
-    on_device: list[Any] = [torch.from_numpy(array).to(device, non_blocking=True) for array in tensors]
-    return Batch(*on_device, max(counts))
+    arrays = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": positions,
+        "source": np.concatenate(source),
+        "targets": np.concatenate(targets),
+        "sequence": np.repeat(np.arange(len(counts)), counts),
+        "offset": np.concatenate([np.arange(count) for count in counts]),
+        "lengths": np.asarray(counts),
+    }
+    tensors: dict[str, Any] = {
+        name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()
+    }
+    return Batch(**tensors, longest=max(counts))
