@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -174,6 +175,11 @@ class _Loop:
             distributed.start(self.device)
             handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
             self.accelerator = Accelerator(cpu=self.device.type == "cpu", kwargs_handlers=[handler])
+            kind = self.accelerator.distributed_type
+            if kind not in (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+                raise ParamsError(
+                    f"compute.processes: only data parallelism is supported (got {kind}). Unset ACCELERATE_*."
+                )
             self.module = self.accelerator.prepare_model(self.module, device_placement=False)
 
     def step(self, step: int, rows: list[int], progress: Progress, stop: threading.Event) -> dict[str, Any]:
