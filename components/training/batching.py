@@ -17,7 +17,8 @@ from torch import Tensor
 from components.errors import RecordError
 from components.training.tokenize import Row
 
-WINDOW = 16  # batches whose rows are sorted by length together
+WINDOW = 32  # most batches whose rows are sorted by length together: 6 % padding where random batches have 50 to 70 %
+WINDOWS = 4  # least windows of an epoch: with one, every epoch of a small set would be cut into the same batches
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Batch:
 def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch as lists of row numbers: every row once, rows of a batch of similar length.
 
-    Rows are shuffled, windows of `WINDOW` batches sorted by length and cut into batches, the order of the batches
+    Rows are shuffled, windows of several batches sorted by length and cut into batches, the order of the batches
     shuffled. When the rows do not fill the last batch, all batches are made as equal as possible (sizes differ by at
     most one, none above `batch_size`), so that no step rests on a handful of rows.
     """
@@ -60,8 +61,9 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
     cost = np.asarray(lengths)
     batches: list[list[int]] = []
     start = 0
-    for first in range(0, len(sizes), WINDOW):
-        window = sizes[first : first + WINDOW]
+    width = min(WINDOW, max(1, len(sizes) // WINDOWS))
+    for first in range(0, len(sizes), width):
+        window = sizes[first : first + width]
         rows = order[start : start + sum(window)]
         start += sum(window)
         rows = rows[np.argsort(cost[rows], kind="stable")]

@@ -32,6 +32,13 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
     assert first != epoch_batches(lengths, 8, seed=1, epoch=0)
 
 
+def test_a_small_set_is_cut_differently_in_every_epoch() -> None:
+    """Sorting all rows at once would put the same rows together in every epoch."""
+    lengths = list(range(32))
+    first, second = (epoch_batches(lengths, 8, seed=0, epoch=epoch) for epoch in (0, 1))
+    assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
+
+
 def test_rows_of_a_batch_have_similar_lengths_and_batches_come_in_no_order_of_length() -> None:
     lengths = np.random.default_rng(0).integers(1, 1000, 512)
     batches = epoch_batches(lengths.tolist(), 8, seed=0, epoch=0)
