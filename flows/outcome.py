@@ -10,6 +10,7 @@ from typing import Any
 import prefect.runtime
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import TagsContext
 
 from components.contract.record import Record
 from components.errors import PreflowError
@@ -89,7 +90,10 @@ def open_run(settings: Settings) -> Iterator[ConcludedRun]:
             logging.getLogger(name).addFilter(_ShortErrors())
     run = ConcludedRun(settings, str(prefect.runtime.flow_run.name or "local"))
     try:
-        yield run
+        with TagsContext(
+            current_tags=set()
+        ):  # the driver's tag marks the flow run; on tasks each tag costs an API call
+            yield run
     except Exception as error:
         run.folder.end("failed", str(error))
         raise
