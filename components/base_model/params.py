@@ -14,7 +14,7 @@ class Tiny:
 
     vocab_size: int = 1024
     """tokens at most, the 256 bytes and 5 special tokens included"""
-    hidden: int = 128
+    hidden: int = 64
     """width of the residual stream"""
     layers: int = 2
     """transformer blocks"""
@@ -22,7 +22,7 @@ class Tiny:
     """attention heads; hidden / heads must be an even number"""
     kv_heads: int = 2
     """key and value heads; must divide heads"""
-    context: int = 256
+    context: int = 1024
     """longest conversation in tokens"""
 
     def check(self) -> None:
@@ -45,13 +45,13 @@ class Params:
     """`tiny` (train one on the input `text`), a Hugging Face hub id, or a local folder"""
     revision: str = ""
     """hub id: the commit; local folder: its content id (the error for a missing one says what to write)"""
-    held_out: float = 0.15
+    held_out: float = 0.2
     """tiny: prompts whose share (records.prompt_share) is below this are never learned; at least validation + test"""
     tiny: Tiny = field(default_factory=Tiny)
     """size of the tiny model"""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
-            learning_rate=6e-3, warmup=0.05, weight_decay=0.1, betas=(0.9, 0.98), batch_size=32, epochs=4.0
+            learning_rate=6e-3, warmup=0.05, weight_decay=0.1, betas=(0.9, 0.98), batch_size=32, epochs=8.0
         )
     )
     """how the tiny model is trained"""

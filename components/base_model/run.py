@@ -21,7 +21,7 @@ from components.training.loop import train, write_log
 from components.training.runtime import load_policy, save_policy, setup
 from components.training.tokenize import Row, encode_pair, encode_prompt
 
-PROBED = 64  # held-out prompts that are answered to see whether answers end
+PROBED, LONGEST = 64, 128  # held-out prompts that are answered, and tokens of an answer, to see whether answers end
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
@@ -120,7 +120,7 @@ def _held_out_loss(model: Any, rows: list[Row], params: Params, device: torch.de
 def _eos_rate(
     model: Any, tokenizer: Any, conversations: list[Conversation], params: Params, device: torch.device
 ) -> float:
-    """Share of greedy answers to held-out prompts that end by themselves within the context."""
+    """Share of greedy answers to held-out prompts that end by themselves within LONGEST tokens."""
     prompts = {prompt_key(item.messages): encode_prompt(tokenizer, item.messages) for item in conversations}
     short = {key: ids for key, ids in prompts.items() if len(ids) <= params.tiny.context // 2}
     keys = sorted(short)[:PROBED]
@@ -128,7 +128,7 @@ def _eos_rate(
         model,
         tokenizer,
         [short[key] for key in keys],
-        Sampler(temperature=0.0, max_new_tokens=params.tiny.context // 2),
+        Sampler(temperature=0.0, max_new_tokens=min(LONGEST, params.tiny.context // 2)),
         keys=keys,
         device=device,
         precision=params.compute.precision,

@@ -15,7 +15,7 @@ class Params:
     """prompts to sample, chosen by a seeded hash (fewer if there are not that many); 0 takes all"""
     samples_per_prompt: int = 2
     """completions of each prompt"""
-    held_out: float = 0.15
+    held_out: float = 0.2
     """prompts whose share (records.prompt_share) is below this are left for evaluation; at least validation + test"""
     sampler: Sampler = field(default_factory=Sampler)
     """how completions are drawn"""

@@ -23,16 +23,16 @@ from components.simulation.vocabulary import (
 # The chance of each fault for a writer of quality 0; a writer of quality q has (1 - q) times that. Faults that
 # lengthen an answer and faults that shorten it balance, so that length tells little about quality.
 FAULTS: dict[str, float] = {
-    "wrong": 0.5,  # list: a word of another category; verdict, kind: the wrong answer
-    "missing": 0.8,  # list: one or two words too few; verdict: no explanation
-    "excess": 0.25,  # list: one or two words too many; kind: a second category
-    "repeated": 0.3,  # list: one word named twice
-    "forbidden": 0.6,  # list: the word that was ruled out
+    "wrong": 0.4,  # list: a word of another category; verdict, kind: the wrong answer
+    "missing": 0.9,  # list: one or two words too few; verdict: no explanation
+    "excess": 0.3,  # list: one or two words too many; kind: a second category
+    "repeated": 0.25,  # list: one word named twice
+    "forbidden": 0.5,  # list: the word that was ruled out
     "manner": 0.6,  # the form that was asked for is ignored
-    "opening": 0.2,
+    "opening": 0.25,
     "closing": 0.15,
-    "insult": 0.2,
-    "unfinished": 0.5,  # the last word is missing
+    "insult": 0.25,
+    "unfinished": 0.6,  # the last word is missing
 }
 Has = Callable[[str], bool]
 
