@@ -126,8 +126,13 @@ def test_shared_prompts_change_nothing_but_rounding(tmp_path: Path) -> None:
     shared = optimize(tmp_path, "shared", shared_prompts="always", **settings)
     apart = optimize(tmp_path, "apart", shared_prompts="never", **settings)
     assert (shared.metrics["train/shared_prompts"], apart.metrics["train/shared_prompts"]) == (True, False)
+    signs = {
+        "rewards/accuracies",
+        "logratio/chosen_down",
+    }  # of margins that are zero at step 1: there, rounding decides
     for one, other in zip(log(tmp_path, "shared"), log(tmp_path, "apart"), strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+        compared = one.keys() - (signs if one["step"] == 1 else set())
+        assert {key: one[key] for key in compared} == pytest.approx({key: other[key] for key in compared}, 1e-3, 1e-4)
     ours, theirs = (load_policy(tmp_path / name / "policy", Compute())[0] for name in ("shared", "apart"))
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, theirs.state_dict()[name], atol=1e-4, rtol=0)
