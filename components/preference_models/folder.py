@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from components.errors import ArtifactError
 from components.training.params import Compute
-from components.training.runtime import device_of, load_policy, load_tokenizer
+from components.training.runtime import device_of, load_policy, load_tokenizer, save_policy
 
 
 def new_reward_model(base: Path, compute: Compute, *, seed: int) -> tuple[Any, Any]:
@@ -54,12 +53,7 @@ def _head(hidden: int, seed: int) -> nn.Linear:
 
 def save_reward_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write config, safetensors, tokenizer and chat template to `folder`; scores are bit for bit the same on reload."""
-    model.config.use_cache = True
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.pop("_name_or_path", None) is not None:  # a path of this machine must not get into the bytes
-        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    save_policy(model, tokenizer, folder)  # the same folder layout, with a head of one value
 
 
 def load_reward_model(path: Path, compute: Compute) -> tuple[Any, Any]:
