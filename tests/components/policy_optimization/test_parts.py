@@ -47,7 +47,7 @@ def test_quantities_have_one_value_per_example_and_carry_what_was_given() -> Non
     assert found["rejected_lengths"].tolist() == [len(e.completions[1]) for e in EXAMPLES[:3]]
 
 
-def test_prompts_are_shared_where_that_saves_a_seventh() -> None:
+def test_prompts_are_shared_where_that_saves_a_fifth() -> None:
     model = tiny_model()
     long = [Example([7] * 20, ([8] * 4, [9] * 4), 1.0, "", GIVEN)] * 4  # 48 tokens apart, 28 together
     short = [Example([7] * 2, ([8] * 20, [9] * 20), 1.0, "", GIVEN)] * 4  # 44 apart, 42 together
