@@ -96,11 +96,13 @@ def plan(
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides))
-    table = Table("step", "component", "action", "why", "resources", title=f"{flow}: plan", title_justify="left")
+    table = Table(title=f"{flow}: plan", title_justify="left")
+    for heading in ("step", "action", "why", "resources"):
+        table.add_column(heading, no_wrap=heading in ("step", "action"), overflow="fold")
     colours = {"cached": "blue", "runs": "green", "depends": "yellow"}
     for step in make_plan(settings).steps:
         action = f"[{colours[step.action]}]{step.action}[/]"
-        table.add_row(step.step, step.component, action, step.why, step.resources)
+        table.add_row(step.step, action, step.why, step.resources)
     console.print(table)
 
 

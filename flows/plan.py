@@ -17,7 +17,6 @@ class PlannedStep:
     """`cached`: the outputs are there. `runs`: they are not. `depends`: an input is still to be made."""
 
     step: str
-    component: str
     action: str
     why: str
     resources: str
@@ -34,7 +33,7 @@ class Plan:
     def _step(self, node: Node) -> PlannedStep:
         action, why = self._decide(node)
         resources = ", ".join(f"{key} {value}" for key, value in node.spec.resources.items())
-        return PlannedStep(node.name, node.spec.ref, action, why, resources)
+        return PlannedStep(node.name, action, why, resources)
 
     def _decide(self, node: Node) -> tuple[str, str]:
         params = self.settings.section(node.name, node.spec)
@@ -50,7 +49,7 @@ class Plan:
         if missing:
             return "runs", f"made before, but the output is gone: {', '.join(missing)}"
         self.known[node.name] = record
-        return "cached", f"identity {record.identity}"
+        return "cached", f"{node.spec.ref}, identity {record.identity[:12]}"
 
     def _is_known(self, handle: Handle) -> bool:
         return handle.path.exists() if handle.path is not None else handle.step in self.known
