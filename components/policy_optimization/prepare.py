@@ -86,12 +86,8 @@ def with_reference(
     if not objective.needs_reference:
         reference.write(outputs["reference_logprobs"], {"reference": "the objective needs none"}, {})
         return Data(train, validation, {}, None)
-    sections: dict[str, list[Example]] = {"train": train, "validation": validation}
     pairs = _mismatches(params, objective, train)
-    if pairs:
-        sections["train_mismatched"] = mismatched.examples(pairs, train)
-    if pairs and len(validation) > 1:
-        sections["validation_mismatched"] = mismatched.examples(mismatched.rotation(range(len(validation))), validation)
+    sections = _sections(train, validation, pairs)
     source = inputs["policy"] if is_own_reference(inputs) else inputs["reference"]
     key = reference.cache_key(
         reference=source.id,
@@ -115,6 +111,16 @@ def with_reference(
         mismatches=dict(zip(pairs, map(float, found["train_mismatched"][0]), strict=True)) if pairs else {},
         validation_mismatched=found.get("validation_mismatched"),
     )
+
+
+def _sections(train: list[Example], validation: list[Example], pairs: list[Mismatch]) -> dict[str, list[Example]]:
+    """What the reference scores; mismatched completions only where the objective asks for them."""
+    sections = {"train": train, "validation": validation}
+    if pairs:
+        sections["train_mismatched"] = mismatched.examples(pairs, train)
+    if pairs and len(validation) > 1:
+        sections["validation_mismatched"] = mismatched.examples(mismatched.rotation(range(len(validation))), validation)
+    return sections
 
 
 def _mismatches(params: Params, objective: Objective, train: list[Example]) -> list[Mismatch]:

@@ -119,11 +119,8 @@ def train(
             last = progress.step == loop.total
             if last or progress.step % optimization.log_every == 0:
                 progress.log.append(line)
-            every = optimization.checkpoint_every
-            if not last and (loop.stopping or (every and progress.step % every == 0)):
-                _checkpoint(workdir, model, loop.optimizer, progress)
-            if loop.stopping and not last:
-                raise SystemExit(143)
+            if not last:
+                loop.keep(workdir, progress)
     model.eval()
     seconds = time.perf_counter() - began
     done = progress
@@ -207,6 +204,16 @@ class _Loop:
         progress.rows += len(rows)
         progress.tokens += sum(self.task.lengths[row] for row in rows)
         return self._line(rows, values, rate, norm, progress)
+
+    def keep(self, workdir: Path, progress: Progress) -> None:
+        """Write a checkpoint where one is due; end the process if it was asked to stop."""
+        every = self.optimization.checkpoint_every
+        if self.stopping or (every and progress.step % every == 0):
+            if distributed.is_main():
+                checkpoint.save(workdir, self.model, self.optimizer, progress)
+            distributed.barrier()
+        if self.stopping:
+            raise SystemExit(143)
 
     def _line(
         self, rows: list[int], values: dict[str, np.ndarray], rate: float, norm: float, progress: Progress
@@ -299,12 +306,6 @@ def _prepare_mode(model: nn.Module, gradient_checkpointing: bool) -> None:
             module.attention_dropout = 0.0  # type: ignore[assignment]
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
     model.train()
-
-
-def _checkpoint(workdir: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    if distributed.is_main():
-        checkpoint.save(workdir, model, optimizer, progress)
-    distributed.barrier()
 
 
 @contextmanager
