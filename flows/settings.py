@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
-from components.contract.params import assign, build, dump, merge, parse_assignment, read_params_file
-from components.contract.spec import Spec, load_params_class
+from components.contract.params import build, dump, merge, override, parse_assignment, read_params_file
+from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, nearest
 from flows.graph import Graph, Handle
 
@@ -100,10 +100,13 @@ def load_settings(flow: str, profile: str = "", raw: str = "", overrides: tuple[
             raise ParamsError(f"profile {profile}: no section '{section}' in params.yaml.{nearest(section, params)}")
     params = merge(params, chosen.params)
     for text in overrides:
-        keys, value = parse_assignment(text)
+        keys, _ = parse_assignment(text)
         if keys[0] not in params or len(keys) < 2:
             raise ParamsError(f"--set {text}: no step '{keys[0]}'.{nearest(keys[0], params)} Write STEP.KEY=VALUE.")
-        assign(params, keys, value)
+        params = override(params, text)
+    for section, values in params.items():  # every mistake is named now, before anything runs
+        if section in all_specs():
+            build(load_params_class(load_spec(section)), values, f"params.{section}")
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,

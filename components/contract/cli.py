@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from components.contract.params import Choice, as_yaml, dump, field_docs, merge, parse_assignment, read_params_file
+from components.contract.params import Choice, as_yaml, dump, field_docs, override, read_params_file
 from components.contract.run import is_main, run_component
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ParamsError, PreflowError, WiringError
@@ -77,10 +77,7 @@ def _section(name: str, argument: str | None, overrides: list[str]) -> dict[str,
         if not isinstance(section, dict):
             raise ParamsError(f"{file}: section '{key or name}' must be a mapping (got {section!r}). Write key: value.")
     for text in overrides:
-        keys, value = parse_assignment(text)
-        for step in reversed(keys):
-            value = {step: value}
-        section = merge(section, value)  # a wrong key is named when the parameters are built
+        section = override(section, text)
     return section
 
 

@@ -213,24 +213,27 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         raise ParamsError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
 
 
-def assign(mapping: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a nested key in place; the path up to the last key must exist."""
-    where = mapping
-    for key in keys[:-1]:
-        if not isinstance(where.get(key), dict):
-            raise ParamsError(f"--set {'.'.join(keys)}: no section '{key}'.{nearest(key, where)}")
-        where = where[key]
-    where[keys[-1]] = value
+CHOICE = "objective"  # the field name of every Choice, so that merging needs no classes (tests/house watches it)
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`overlay` over `base`, mapping by mapping. A mapping with another `name` (a Choice) replaces the whole."""
+    """`overlay` over `base`, mapping by mapping. A Choice with another `name` replaces the old one with its knobs."""
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        if both and not ("name" in value and value.get("name") != old.get("name")):  # type: ignore[union-attr]
-            merged[key] = merge(old, value)  # type: ignore[arg-type]
+        another = key == CHOICE and isinstance(value, dict) and isinstance(old, dict) and "name" in value
+        if another and value["name"] != old["name"]:  # type: ignore[index]
+            merged[key] = value
+        elif isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def override(base: dict[str, Any], text: str) -> dict[str, Any]:
+    """`base` with one `a.b=c` over it. A wrong key is named when the parameters are built."""
+    keys, value = parse_assignment(text)
+    for key in reversed(keys):
+        value = {key: value}
+    return merge(base, value)

@@ -69,3 +69,15 @@ def test_mistakes_name_the_nearest_right_thing(project: Path, arguments, message
 def test_every_shipped_profile_is_valid() -> None:
     for name in profile_names():
         assert load_profile(name).summary, f"profile {name} needs a summary"
+
+
+def test_every_mistake_in_a_parameter_is_named_before_anything_runs(project: Path) -> None:
+    """A key that only the last step reads must not fail after hours of training."""
+    (project / "params.yaml").write_text("registration: {promot: true}\n")
+    with pytest.raises(ParamsError, match="Did you mean 'promote'"):
+        load_settings("align")
+
+
+def test_another_objective_does_not_inherit_knobs(project: Path) -> None:
+    set_name = load_settings("align", overrides=("train.objective.name=ipo",)).params["train"]["objective"]
+    assert set_name == {"name": "ipo"}

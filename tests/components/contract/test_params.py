@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +13,15 @@ import yaml
 from components.contract.params import (
     Choice,
     as_yaml,
-    assign,
     build,
     dump,
     field_docs,
     merge,
     missing_keys,
-    parse_assignment,
+    override,
     read_params_file,
 )
+from components.contract.spec import all_specs, load_params_class
 from components.errors import ParamsError
 
 
@@ -168,24 +169,36 @@ def test_merge_goes_mapping_by_mapping_and_replaces_another_choice() -> None:
     assert base["objective"] == {"name": "dpo", "beta": 0.1}
 
 
-def test_assign_sets_a_nested_key() -> None:
-    mapping = {"a": {"b": {"c": 1}}}
-    assign(mapping, *parse_assignment("a.b.c=[1, 2]"))
-    assert mapping == {"a": {"b": {"c": [1, 2]}}}
+def test_merge_keeps_the_rest_of_a_mapping_that_merely_has_a_name() -> None:
+    """`registration.name` is a field like any other: naming a model must not reset the gate."""
+    base = {"registration": {"name": "one", "promote": True}}
+    assert merge(base, {"registration": {"name": "two"}}) == {"registration": {"name": "two", "promote": True}}
+
+
+def test_every_choice_is_called_objective() -> None:
+    """`merge` tells a Choice by its field's name."""
+    for spec in all_specs().values():
+        for name, kind in typing.get_type_hints(load_params_class(spec)).items():
+            assert kind is not Choice or name == "objective", f"{spec.name}.{name}"
+
+
+def test_override_sets_a_nested_key_and_leaves_the_original_alone() -> None:
+    mapping = {"a": {"b": {"c": 1, "d": 2}}}
+    assert override(mapping, "a.b.c=[1, 2]") == {"a": {"b": {"c": [1, 2], "d": 2}}}
+    assert mapping == {"a": {"b": {"c": 1, "d": 2}}}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.bb.c=1", r"--set a\.bb\.c: no section 'bb'\. Did you mean 'b'\?"),
         ("abc", r"--set abc: must be KEY=VALUE"),
         ("=1", r"must be KEY=VALUE"),
         ("a=[1", r"not valid YAML"),
     ],
 )
-def test_a_wrong_assignment_is_a_user_mistake(text: str, message: str) -> None:
+def test_a_wrong_override_is_a_user_mistake(text: str, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        assign({"a": {"b": {"c": 1}}}, *parse_assignment(text))
+        override({"a": {"b": {"c": 1}}}, text)
 
 
 @pytest.mark.parametrize(
