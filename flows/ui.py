@@ -73,6 +73,7 @@ def _wait(*processes: subprocess.Popen[bytes]) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # a shell that starts us in the background has it ignored
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
