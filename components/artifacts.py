@@ -58,12 +58,6 @@ def content_id(path: Path) -> str:
     raise ArtifactError(f"{path}: no such file or folder. Check the path, or run the step that makes it.")
 
 
-def is_content_id(text: str) -> bool:
-    """True for `<32 hex>` and `<32 hex>.dir`."""
-    stem = text.removesuffix(".dir")
-    return len(stem) == 32 and all(c in "0123456789abcdef" for c in stem)
-
-
 class Store:
     """Objects by content id under `root`, in DVC's cache layout. Writes are atomic; reads verify."""
 

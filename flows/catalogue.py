@@ -12,13 +12,14 @@ from flows.graph import Node
 
 @dataclass(frozen=True)
 class Entry:
-    """`run` is the Prefect flow, `wire` its graph without running it."""
+    """`run` is the Prefect flow, `wire` its graph without running it; `beats_champion`: wire takes `champion=` too."""
 
     run: Callable[..., Any]
     wire: Callable[..., Node]
+    beats_champion: bool = False
 
 
 FLOWS: dict[str, Entry] = {
     "align": Entry(align.align, align.wire),
-    "retrain": Entry(retrain.retrain, retrain.wire),
+    "retrain": Entry(retrain.retrain, retrain.wire, beats_champion=True),
 }

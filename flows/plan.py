@@ -65,9 +65,14 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """The plan of a flow under these settings. Raises WiringError, ParamsError, ArtifactError."""
-    from flows.catalogue import FLOWS
+    """The plan of a flow under these settings. Raises WiringError, ParamsError, ArtifactError.
 
-    graph = Graph()
-    FLOWS[settings.flow].wire(graph, settings.raw_feedback(), settings.profile.sources)
+    For `retrain` the champion is fetched, as the run would do. A run that makes it again ends before evaluation.
+    """
+    from flows.catalogue import FLOWS
+    from flows.retrain import fetch_champion
+
+    graph, entry = Graph(), FLOWS[settings.flow]
+    opponent = {"champion": fetch_champion(settings)} if entry.beats_champion else {}
+    entry.wire(graph, settings.raw_feedback(), settings.profile.sources, **opponent)
     return Plan(settings, graph)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 
 from flows.align import candidate, judgement
 from flows.graph import Graph, Handle, Node
 from flows.outcome import open_run
-from flows.settings import Profile, load_settings
-from flows.step import Run
+from flows.settings import Profile, Settings, load_settings
 
 
-def wire(at: Graph, raw: Handle | None = None, sources: tuple[str, ...] = Profile().sources) -> Node:
+def wire(
+    at: Graph,
+    raw: Handle | None = None,
+    sources: tuple[str, ...] = Profile().sources,
+    champion: Handle | None = None,
+) -> Node:
     """The graph with a champion to beat (without one, before the first promotion, it is the graph of `align`)."""
-    champion = Graph.external("policy", Path("artifacts/retrain/champion/policy"))
     return judgement(at, candidate(at, raw, sources), champion)
 
 
@@ -28,20 +29,20 @@ def retrain(profile: str = "", raw: str = "", overrides: tuple[str, ...] = ()) -
     with open_run(load_settings("retrain", profile, raw, tuple(overrides))) as run:
         made = candidate(run.graph, run.settings.raw_feedback(), run.settings.profile.sources)
         challenger = run.until(made.policy)
-        champion = fetch_champion(run)
+        champion = fetch_champion(run.settings)
         if champion is not None and run.artifact(champion).id == challenger.id:
             return run.conclude("nothing new: this feedback and these parameters make the champion again")
         run.finish(judgement(run.graph, made, champion))
         return run.conclude()
 
 
-def fetch_champion(run: Run) -> Handle | None:
-    """The registry's champion as an artifact of this run; None before the first promotion."""
+def fetch_champion(settings: Settings) -> Handle | None:
+    """The registry's champion as an artifact in this flow's workspace; None before the first promotion."""
     from components.registry import Registry
 
-    registry, name = Registry(), run.settings.params["registration"]["name"]
+    registry, name = Registry(), settings.params["registration"]["name"]
     if registry.champion(name) is None:
         return None
-    place = run.settings.output("champion", "policy")
+    place = settings.output("champion", "policy")
     registry.download(name, "@champion", place)
     return Graph.external("policy", place)

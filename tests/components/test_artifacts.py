@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components import artifacts
-from components.artifacts import Store, content_id, is_content_id
+from components.artifacts import Store, content_id
 from components.errors import ArtifactError
 
 
@@ -146,13 +146,6 @@ def test_id_depends_on_bytes_and_names_but_not_on_times_or_modes(tmp_path: Path)
 def test_nothing_there_is_bad_data_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such file or folder"):
         content_id(tmp_path / "absent")
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"), [("0" * 32, True), ("0" * 32 + ".dir", True), ("0" * 31, False), ("G" * 32, False)]
-)
-def test_is_content_id(text: str, answer: bool) -> None:
-    assert is_content_id(text) is answer
 
 
 _NAMES = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\"), min_size=1, max_size=8)

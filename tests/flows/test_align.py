@@ -116,6 +116,13 @@ def test_the_plan_says_cached_and_what_an_override_would_rerun(by_dvc: Path) -> 
     assert "depends" in changed
 
 
+def test_the_plan_of_retrain_knows_when_there_is_no_champion_yet(by_dvc: Path) -> None:
+    """The toy candidate was refused, so there is nothing to beat: the plan waits for none and makes no folder."""
+    out = preflow(by_dvc, "plan", "retrain").stdout
+    assert "external" not in out
+    assert not (by_dvc / "artifacts" / "retrain").exists()
+
+
 def test_a_registry_that_lost_the_model_is_not_a_hit(by_dvc: Path) -> None:
     """The decision is on disk, but a fresh registry does not hold the version: registration runs again."""
     store = by_dvc / ".preflow"
