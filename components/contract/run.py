@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,20 +97,53 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def resolve_inputs(spec: Spec, paths: dict[str, list[Path]]) -> Inputs:
-    """Check ports and artifacts, compute content ids. Raises WiringError, ArtifactError."""
-    for port in paths:
+def workdir(run_id: str) -> Path:
+    """What a step keeps until it is done, so that it can go on after a crash."""
+    return home() / "work" / run_id
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is ready to run: parameters are valid, inputs are here, and so its identity is known."""
+
+    spec: Spec
+    params: Any
+    inputs: Inputs
+    identity: str
+
+
+def open_step(
+    name: str, raw_params: dict[str, Any] | None, inputs: Mapping[str, Sequence[object]], outputs: Collection[str]
+) -> tuple[Spec, Any]:
+    """Spec and parameters of a step, its ports checked: all that can be known before its inputs are here."""
+    spec = load_spec(name)
+    params: Any = build(load_params_class(spec), raw_params, f"params.{name}")
+    for port in outputs:
+        if port not in spec.outputs:
+            raise WiringError(f"{spec.name} --out {port}: no such output.{nearest(port, spec.outputs)}")
+    for port in spec.outputs:
+        if port not in outputs:
+            raise WiringError(f"{spec.name}: output '{port}' has no place. Pass --out {port}=PATH.")
+    for port in inputs:
         if port not in spec.inputs:
             raise WiringError(f"{spec.name} --in {port}: no such input.{nearest(port, spec.inputs)}")
-    items: dict[str, list[Input]] = {}
-    for name, expected in spec.inputs.items():
-        given = paths.get(name, [])
-        if not given and not expected.optional:
-            raise WiringError(f"{spec.name}: input '{name}' ({expected.type}) is missing. Pass --in {name}=PATH.")
-        if len(given) > 1 and not expected.many:
-            raise WiringError(f"{spec.name} --in {name}: takes one artifact (got {len(given)}). Pass it once.")
-        items[name] = sorted((_input(spec, name, path) for path in given), key=lambda item: item.id)
-    return Inputs(items, spec)
+    for port, expected in spec.inputs.items():
+        count = len(inputs.get(port, ()))
+        if not count and not expected.optional:
+            raise WiringError(f"{spec.name}: input '{port}' ({expected.type}) is missing. Pass --in {port}=PATH.")
+        if count > 1 and not expected.many:
+            raise WiringError(f"{spec.name} --in {port}: takes one artifact (got {count}). Pass it once.")
+    return spec, params
+
+
+def prepare(spec: Spec, params: Any, paths: Mapping[str, Sequence[Path]]) -> Step:
+    """Check the inputs' artifacts and compute their content ids. Raises ArtifactError."""
+    items = {
+        port: sorted((_input(spec, port, path) for path in paths.get(port, ())), key=lambda item: item.id)
+        for port in spec.inputs
+    }
+    inputs = Inputs(items, spec)
+    return Step(spec, params, inputs, identity(spec.ref, dump(params), inputs.ids()))
 
 
 def _input(spec: Spec, port: str, path: Path) -> Input:
@@ -133,44 +166,37 @@ def run_component(
 
     Outputs appear under their final names only when complete; a killed run leaves nothing that looks finished.
     """
-    spec = load_spec(name)
-    params: Any = build(load_params_class(spec), raw_params, f"params.{name}")
-    _check_output_ports(spec, input_paths, output_paths)
-    inputs = resolve_inputs(spec, input_paths)
-    ids = inputs.ids()
-    resolved = dump(params)
-    run_id = identity(spec.ref, resolved, ids)
-    started = time.time()
-    main = is_main()
+    spec, params = open_step(name, raw_params, input_paths, output_paths)
+    check_places(spec, input_paths, output_paths)
+    return run_step(prepare(spec, params, input_paths), output_paths)
+
+
+def run_step(step: Step, output_paths: Mapping[str, Path]) -> Record:
+    """Run a step that is ready, put its outputs in place, write its record."""
+    spec, started, main = step.spec, time.time(), is_main()
     temporaries = _open_outputs(output_paths, keep=main)
-    workdir = home() / "work" / run_id
-    workdir.mkdir(parents=True, exist_ok=True)
-    cache = home() / "cache"
+    work, cache = workdir(step.identity), home() / "cache"
+    work.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
-    outputs = Outputs(temporaries, run_id, workdir, cache)
+    outputs = Outputs(temporaries, step.identity, work, cache)
     try:
-        module = importlib.import_module(f"components.{name}.run")
-        metrics = dict(module.run(params, inputs, outputs) or {})
+        module = importlib.import_module(f"components.{spec.name}.run")
+        metrics = dict(module.run(step.params, step.inputs, outputs) or {})
         for port, folder in temporaries.items():
             if main:
-                check_artifact(spec.outputs[port].type, folder, f"{name} output {port}")
-        record = _record(spec, run_id, resolved, inputs, temporaries, metrics)
+                check_artifact(spec.outputs[port].type, folder, f"{spec.name} output {port}")
+        record = _record(step, temporaries, metrics)
         if main:
             _publish(record, temporaries, output_paths, outputs.execution, started)
-            shutil.rmtree(workdir, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
         return record
     finally:
         for folder in temporaries.values():
             artifacts.remove(folder)
 
 
-def _check_output_ports(spec: Spec, inputs: dict[str, list[Path]], paths: dict[str, Path]) -> None:
-    for port in paths:
-        if port not in spec.outputs:
-            raise WiringError(f"{spec.name} --out {port}: no such output.{nearest(port, spec.outputs)}")
-    for port in spec.outputs:
-        if port not in paths:
-            raise WiringError(f"{spec.name}: output '{port}' has no place. Pass --out {port}=PATH.")
+def check_places(spec: Spec, inputs: Mapping[str, Sequence[Path]], paths: Mapping[str, Path]) -> None:
+    """Raise WiringError if an output would overwrite an input or another output."""
     for port, path in paths.items():
         others = [*(p for name, p in paths.items() if name != port), *(p for given in inputs.values() for p in given)]
         for other in others:
@@ -179,7 +205,7 @@ def _check_output_ports(spec: Spec, inputs: dict[str, list[Path]], paths: dict[s
                 raise WiringError(f"{spec.name} --out {port}: {path} would overwrite {other}. Choose another folder.")
 
 
-def _open_outputs(paths: dict[str, Path], keep: bool) -> dict[str, Path]:
+def _open_outputs(paths: Mapping[str, Path], keep: bool) -> dict[str, Path]:
     temporaries = {}
     for port, path in paths.items():
         if not keep:
@@ -192,17 +218,15 @@ def _open_outputs(paths: dict[str, Path], keep: bool) -> dict[str, Path]:
     return temporaries
 
 
-def _record(
-    spec: Spec, run_id: str, params: dict[str, Any], inputs: Inputs, folders: dict[str, Path], metrics: dict[str, Any]
-) -> Record:
+def _record(step: Step, folders: dict[str, Path], metrics: dict[str, Any]) -> Record:
     lineage: dict[str, dict[str, Any]] = {}
-    for item in inputs:
+    for item in step.inputs:
         lineage.update(item.record.as_ancestor() if item.record else {item.id: {"external": item.type}})
     return Record(
-        component=spec.ref,
-        identity=run_id,
-        params=params,
-        inputs=inputs.ids(),
+        component=step.spec.ref,
+        identity=step.identity,
+        params=dump(step.params),
+        inputs=step.inputs.ids(),
         outputs={port: artifacts.content_id(folder) for port, folder in folders.items()},
         metrics=metrics,
         lineage=lineage,
@@ -210,7 +234,7 @@ def _record(
 
 
 def _publish(
-    record: Record, temporaries: dict[str, Path], paths: dict[str, Path], execution: dict[str, Any], started: float
+    record: Record, temporaries: dict[str, Path], paths: Mapping[str, Path], execution: dict[str, Any], started: float
 ) -> None:
     facts = {
         "started": started,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from components.contract.run import home
 from components.errors import PreflowError, UserError
-from components.registry.lock import file_lock
+from components.locks import file_lock
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

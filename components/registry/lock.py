@@ -1,32 +1,18 @@
-"""One writer at a time: a file lock for the processes of one home, a lock tag for clients on other machines."""
+"""One writer at a time: a lock made of tags, for clients on other machines (components.locks: on one machine)."""
 
 from __future__ import annotations
 
-import fcntl
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from components.errors import PreflowError
 
 LOCK = "lock."
 STALE = 120.0  # seconds; the lock is held for milliseconds, so an older one belongs to a process that died
 PATIENCE = 180.0
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system releases it if the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(stream, fcntl.LOCK_UN)
 
 
 @contextmanager

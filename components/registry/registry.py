@@ -15,11 +15,12 @@ from components import artifacts
 from components.contract.record import Record, parse_record, record_path
 from components.contract.run import home
 from components.errors import ArtifactError, PreflowError, UserError, nearest
+from components.locks import file_lock
 from components.registry import ledger as chain
 from components.registry import upload
 from components.registry.connection import Connection, default_uri, facts
 from components.registry.ledger import CHALLENGER, CHAMPION, Entry
-from components.registry.lock import file_lock, tag_lock
+from components.registry.lock import tag_lock
 from components.registry.version import CONTENT_ID, IDENTITY, PASSED, VersionInfo, version_info
 
 RECORD = "record.json"  # the policy's own record, beside the weights: it makes a download an artifact with a lineage
