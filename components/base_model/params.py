@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.errors import ParamsError
-from components.training.params import Compute, Optimization
+from components.training.params import Compute, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Params:
     """tiny: initial weights and order of the conversations"""
 
     def check(self) -> None:
+        check_sharding(self.optimization, self.compute)
         if not self.source:
             raise ParamsError("source: is empty (got ''). Write tiny, a hub id such as org/model, or a folder.")
         if not 0 <= self.held_out < 1:

@@ -16,6 +16,7 @@ from components.errors import RecordError, WiringError
 from components.generation.params import Sampler
 from components.generation.sample import sample
 from components.records import prompt_key
+from components.training import distributed
 from components.training.logprobs import sequence_logprobs
 from components.training.loop import train, write_log
 from components.training.runtime import load_policy, save_policy, setup
@@ -66,6 +67,8 @@ def _tiny(params: Params, inputs: Inputs, outputs: Outputs, device: torch.device
         workdir=outputs.workdir,
         title="base model",
     )
+    if not distributed.is_main():
+        return {}
     outputs.execution["train_seconds"] = round(trained.seconds, 3)
     save_policy(model, tokenizer, outputs["policy"])
     write_log(trained.log, outputs["policy"] / "training_log.jsonl")

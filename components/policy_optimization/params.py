@@ -7,7 +7,7 @@ from typing import Literal
 
 from components.contract.params import Choice
 from components.errors import ParamsError
-from components.training.params import Compute, Lora, Optimization
+from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,6 @@ class Params:
     """Device, threads, precision, processes."""
 
     def check(self) -> None:
+        check_sharding(self.optimization, self.compute)
         if self.max_length < 2:
             raise ParamsError(f"max_length: must be at least 2 (got {self.max_length}). Use the one of curation.")

@@ -100,9 +100,13 @@ def with_reference(
     )
 
     def load() -> Any:
-        return model if is_own_reference(inputs) else _load_reference(source, tokenizer, params)
+        if is_own_reference(inputs):
+            return model
+        model.to("cpu")  # a device must hold one of the two only
+        return _load_reference(source, tokenizer, params)
 
     found = reference.logprobs(load, scorer, sections, key, outputs.cache)
+    model.to(scorer.device)
     reference.write(outputs["reference_logprobs"], key, found)
     names = [f"{side}_ref_logps" for side in objective.sides]
     return Data(

@@ -71,11 +71,12 @@ def logprobs(
                 f"reference: log-probabilities are not finite (got {bad} of {values.size} in {section}). "
                 "The reference model is damaged: rerun the step that made it."
             )
-    if distributed.is_main():
-        temporary = folder.with_name(f"{name}.tmp-{uuid.uuid4().hex[:8]}")
-        write(temporary, key, found)
-        artifacts.replace(temporary, folder)
-    distributed.barrier()
+    for turn in range(distributed.world()):  # once per disk: machines may share one or not
+        if turn == distributed.rank() and not folder.is_dir():
+            temporary = folder.with_name(f"{name}.tmp-{uuid.uuid4().hex[:8]}")
+            write(temporary, key, found)
+            artifacts.replace(temporary, folder)
+        distributed.barrier()
     return found
 
 

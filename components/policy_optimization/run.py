@@ -21,16 +21,17 @@ from components.policy_optimization.scoring import Scorer, lengths, share_prompt
 from components.training import distributed, scoring_check, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
-from components.training.runtime import load_policy, save_policy, setup
+from components.training.runtime import device_of, load_policy, save_policy, setup
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     device = setup(params.compute, params.seed)
     distributed.start(device)
+    distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective)
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
     splits = prepare.read(inputs["dataset"].path, tokenizer, objective, params, model)
-    shared = share_prompts(params.shared_prompts, model, splits["train"].items)
+    shared = distributed.everywhere(share_prompts(params.shared_prompts, model, splits["train"].items), device)
     scorer = Scorer(shared, device, params.compute.precision, params.optimization.micro_batch_tokens)
     data = prepare.with_reference(params, inputs, outputs, objective, scorer, model, tokenizer, splits)
     model = add_adapters(model, params.lora, params.seed)
@@ -98,8 +99,11 @@ def _save(model: Any, tokenizer: Any, trained: Trained, data: Data, params: Para
     save_policy(model, tokenizer, folder)
     write_log(trained.log, folder / "training_log.jsonl")
     rows = [example.rows()[0] for example in data.validation or data.train]
+    model.to("cpu")  # a device must hold one of the two only
     reloaded, _ = load_policy(folder, params.compute)
     scoring_check.write(folder, reloaded, rows, params.compute)
+    del reloaded
+    model.to(device_of(params.compute))
     if gap := scoring_check.largest_gap(folder, model, params.compute):
         raise ArtifactError(f"policy: what was saved is not what was trained (got a gap of {gap:.1e} nats). Rerun.")
 

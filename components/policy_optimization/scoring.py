@@ -60,11 +60,14 @@ class Scorer:
         sides = len(examples[0].completions) if examples else 0
         table = torch.zeros(sides, len(examples), device=self.device)
         groups = micro_batches(range(len(examples)), lengths(examples), self.budget)
-        mine = groups[distributed.rank() :: distributed.world()]
-        for group in tqdm(mine, desc=title, disable=not (title and distributed.is_main()), unit="batch"):
-            with autocast(self.device, self.precision):
+        first = range(0, len(groups), distributed.world())
+        for start in tqdm(first, desc=title, disable=not (title and distributed.is_main()), unit="batch"):
+            mine = start + distributed.rank()
+            group = groups[min(mine, len(groups) - 1)]  # a sharded model needs every process in every forward pass
+            with autocast(self.device, self.precision, cache=False):
                 found = completion_logps(model, self.batch([examples[i] for i in group])).sums
-            table[:, group] = found.view(sides, -1)
+            if mine < len(groups):
+                table[:, group] = found.view(sides, -1)
         return distributed.total(table).cpu().numpy()
 
 

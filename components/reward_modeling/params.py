@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from components.contract import Choice
 from components.errors import ParamsError
-from components.training.params import Compute, Lora, Optimization
+from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,6 @@ class Params:
     """of the new head and the order of the examples"""
 
     def check(self) -> None:
+        check_sharding(self.optimization, self.compute)
         if self.max_length < 2:
             raise ParamsError(f"max_length: must be at least 2 (got {self.max_length}). Try 1024.")

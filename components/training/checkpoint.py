@@ -1,6 +1,7 @@
 """Resumable checkpoints: trainable weights and optimizer state as safetensors, the rest as JSON, renamed when complete.
 
-The schedule, the batches and the random numbers are functions of the step, so these files are the whole state.
+The schedule, the batches and the random numbers are functions of the step, so these files are the whole state. They
+hold whole tensors also where training is sharded, so any number of processes can resume from them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components import artifacts
 from components.errors import ArtifactError
+from components.training import distributed, sharding
 
 
 @dataclass
@@ -33,18 +36,20 @@ class Progress:
 
 
 def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write `folder/step-N` atomically, then delete older ones."""
-    temporary = folder / f"step-{progress.step:08d}.tmp-{uuid.uuid4().hex[:8]}"
-    temporary.mkdir(parents=True)
+    """Write `folder/step-N` atomically, then delete older ones. Every process calls it, the first one writes."""
     named = _trainable(model)
-    save_file(
-        {name: parameter.detach().contiguous() for name, parameter in named.items()}, temporary / "model.safetensors"
-    )
-    state: dict[str, Tensor] = {}
-    for name, parameter in named.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            state[f"{key}|{name}"] = value.contiguous()
-    save_file(state, temporary / "optimizer.safetensors")
+    temporary = folder / f"step-{progress.step:08d}.tmp-{uuid.uuid4().hex[:8]}"
+    if distributed.is_main():
+        temporary.mkdir(parents=True)
+    _write({name: parameter.detach() for name, parameter in named.items()}, temporary / "model.safetensors")
+    state = {
+        f"{key}|{name}": value
+        for name, parameter in named.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+    _write(state, temporary / "optimizer.safetensors")
+    if not distributed.is_main():
+        return
     artifacts.write_text(temporary / "progress.json", json.dumps(asdict(progress)))
     final = folder / f"step-{progress.step:08d}"
     artifacts.remove(final)
@@ -70,16 +75,27 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, id
             "Delete it, or give this run its own workdir."
         )
     named = _trainable(model)
-    weights = load_file(newest / "model.safetensors")
-    if set(weights) != set(named):
-        raise ArtifactError(f"{newest}: the checkpoint is of another model (its weights have other names). Delete it.")
-    with torch.no_grad():
+    with safe_open(newest / "model.safetensors", "pt") as weights, torch.no_grad():
+        if set(weights.keys()) != set(named):
+            raise ArtifactError(f"{newest}: the checkpoint is of another model (got other weight names). Delete it.")
         for name, parameter in named.items():
-            parameter.copy_(weights[name])
-    for full, value in load_file(newest / "optimizer.safetensors").items():
-        key, name = full.split("|", 1)
-        optimizer.state[named[name]][key] = value.to(named[name].device)
+            parameter.copy_(sharding.like(weights.get_tensor(name), parameter))
+    with safe_open(newest / "optimizer.safetensors", "pt") as state:
+        for full in state.keys():  # noqa: SIM118 (a file, not a dictionary)
+            key, name = full.split("|", 1)
+            optimizer.state[named[name]][key] = sharding.like(state.get_tensor(full), named[name])
     return progress
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write them on the first process, put together one by one."""
+    kept = {}
+    for name, value in tensors.items():
+        full = sharding.whole(value)
+        if distributed.is_main():
+            kept[name] = full.cpu().contiguous()
+    if distributed.is_main():
+        save_file(kept, path)
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

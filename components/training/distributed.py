@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from components.errors import WiringError
 
 
 def rank() -> int:
@@ -44,6 +47,15 @@ def agree(number: int, device: torch.device) -> bool:
     values = torch.zeros(world(), dtype=torch.long, device=device)
     values[rank()] = number
     return len(set(total(values).tolist())) == 1
+
+
+def check_same(identity: str, device: torch.device) -> None:
+    """Raises WiringError unless every process runs the same thing: before they wait for each other."""
+    if not agree(int(hashlib.sha256(identity.encode()).hexdigest()[:15], 16), device):
+        raise WiringError(
+            f"process {rank()} of {world()}: the processes run different things (got identity {identity} here). "
+            "Give all of them the same code, parameters and inputs."
+        )
 
 
 def barrier() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -26,10 +27,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from components.errors import ArtifactError, ParamsError
-from components.training import checkpoint, distributed
+from components.training import checkpoint, distributed, sharding
 from components.training.batching import epoch_batches, micro_batches
 from components.training.checkpoint import Progress
-from components.training.params import Compute, Optimization
+from components.training.params import Compute, Optimization, check_sharding
 from components.training.runtime import autocast, device_of
 from components.training.schedule import learning_rate, total_steps
 
@@ -45,9 +46,10 @@ class Task:
     `lengths`: tokens that each example occupies in a forward pass (for batching by length and the token budget).
     `forward(model, examples)` -> 1-D tensors with one value per example, with gradient, on the model's device.
     `loss(quantities)` -> one loss per example. `weights`: one factor per example (default 1), not renormalised.
-    `constants(model, rows)` -> numbers that belong to a whole global batch (given as numbers of examples); they are
-    appended to the quantities of each of its examples. `metrics(values)` -> what to log, from the detached quantities
-    of a whole global batch (float64 arrays, plus "loss").
+    `constants(model, rows)` -> numbers that belong to a whole global batch (given as numbers of examples), without
+    gradient; they are appended to the quantities of each of its examples. Every process must call the model equally
+    often in it. `metrics(values)` -> what to log, from the detached quantities of a whole global batch (float64
+    arrays, plus "loss").
     """
 
     examples: Sequence[Any]
@@ -96,16 +98,21 @@ def train(
     """Train `model` in place; resume from `workdir` if it holds a checkpoint of the same `identity`.
 
     Dropout is off throughout. On SIGTERM a checkpoint is written and SystemExit(143) raised. Raises ParamsError when
-    training diverges, ArtifactError for a checkpoint of another run.
+    training diverges, ArtifactError for a checkpoint of another run, WiringError if the processes run different things.
+
+    `model` is a plain model before and after, also where `optimization.sharded` splits it over the processes meanwhile
+    (an error in between leaves it without weights). So a process must be able to hold the weights (4 bytes per
+    parameter) to load, score and save; gradients and optimizer state (12 more) and activations are what is spread.
     """
     if not task.examples:
         raise ArtifactError(f"{title}: there is nothing to train on (got 0 examples). Check what curation dropped.")
     _prepare_mode(model, optimization.gradient_checkpointing)
-    loop = _Loop(model, task, optimization, compute, seed)
-    progress = checkpoint.restore(workdir, model, loop.optimizer, identity)
+    loop = _Loop(model, task, optimization, compute, seed, identity)
+    progress = checkpoint.restore(workdir, loop.module.model, loop.optimizer, identity)
     if not distributed.agree(progress.step, loop.device):
         raise ArtifactError(
-            f"{workdir}: processes see different checkpoints (got step {progress.step} here). Share it."
+            f"{workdir}: processes see different checkpoints (got step {progress.step} here). "
+            "Set PREFLOW_HOME to a folder that all of them share, or delete the checkpoint."
         )
     began, resumed = time.perf_counter(), progress.rows
     bar = tqdm(total=loop.total, initial=progress.step, desc=title, unit="step", disable=not distributed.is_main())
@@ -121,6 +128,7 @@ def train(
                 progress.log.append(line)
             if not last:
                 loop.keep(workdir, progress)
+    loop.close()
     model.eval()
     seconds = time.perf_counter() - began
     done = progress
@@ -144,45 +152,46 @@ def adamw(model: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
 
 
 class _Forward(nn.Module):
-    """The caller's forward as a module, so that data-parallel wrappers see one call per micro-batch."""
+    """Whatever a caller computes with the model as one call of one module, which data-parallel wrappers must see."""
 
-    def __init__(self, model: nn.Module, forward: Callable[[nn.Module, list[Any]], Quantities]) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.compute = model, forward
+        self.model = model
 
-    def forward(self, examples: list[Any]) -> Quantities:
-        return self.compute(self.model, examples)
+    def forward(self, compute: Callable[[nn.Module], Any]) -> Any:
+        return compute(self.model)
 
 
 class _Loop:
     """One optimizer step after the other."""
 
-    def __init__(self, model: nn.Module, task: Task, optimization: Optimization, compute: Compute, seed: int) -> None:
-        self.model, self.task, self.optimization, self.compute, self.seed = model, task, optimization, compute, seed
+    def __init__(
+        self, model: nn.Module, task: Task, optimization: Optimization, compute: Compute, seed: int, identity: str
+    ) -> None:
+        self.task, self.optimization, self.compute, self.seed = task, optimization, compute, seed
         self.device = device_of(compute)
+        check_sharding(optimization, compute)
+        distributed.start(self.device)
+        distributed.check_same(identity, self.device)
         self.total = total_steps(len(task.examples), optimization)
         self.planned = sum(len(rows) for rows in plan(task.lengths, optimization, seed))
         self.per_epoch = -(-len(task.examples) // optimization.batch_size)
-        self.optimizer = adamw(model, optimization)
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.weights = np.ones(len(task.examples)) if task.weights is None else np.asarray(task.weights, dtype=float)
-        self.module: nn.Module = _Forward(model, task.forward)
         self.stopping = False
-        if distributed.world() > 1:
-            distributed.start(self.device)
-            handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-            self.accelerator = Accelerator(cpu=self.device.type == "cpu", kwargs_handlers=[handler])
-            kind = self.accelerator.distributed_type
-            if kind not in (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
-                raise ParamsError(
-                    f"compute.processes: only data parallelism is supported (got {kind}). Unset ACCELERATE_*."
-                )
-            self.module = self.accelerator.prepare_model(self.module, device_placement=False)
+        self.plain = _Forward(model)
+        self.module = sharding.shard(self.plain, self.device) if optimization.sharded else self.plain
+        self.optimizer = adamw(self.module.model, optimization)  # after sharding: it holds the parameters themselves
+        self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.wrapped: nn.Module = self.module
+        self.accelerator: Accelerator | None = None
+        if distributed.world() > 1 and not optimization.sharded:
+            self.accelerator = replicas(self.device)
+            self.wrapped = self.accelerator.prepare_model(self.module, device_placement=False)
 
     def step(self, step: int, rows: list[int], progress: Progress, stop: threading.Event) -> dict[str, Any]:
         """One global batch: gradients, clip, update. Returns the log line; updates `progress`."""
         torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        constants = self.task.constants(self.model, rows) if self.task.constants else {}
+        constants = self._constants(rows)
         values = self._gradients(rows, constants, stop)
         while not np.isfinite(values["loss"]).all():  # rare: the step is redone without the rows that broke it
             good = [row for row, loss in zip(rows, values["loss"], strict=True) if np.isfinite(loss)]
@@ -192,7 +201,8 @@ class _Loop:
         rate = learning_rate(step, self.total, self.optimization)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optimization.max_grad_norm or math.inf).item()
+        clipped = torch.nn.utils.clip_grad_norm_(self.parameters, self.optimization.max_grad_norm or math.inf)
+        norm = sharding.whole(clipped).item()
         if not math.isfinite(norm):
             raise ParamsError(
                 f"training step {step + 1}: the gradient is not finite (got {norm}). "
@@ -209,11 +219,16 @@ class _Loop:
         """Write a checkpoint where one is due; end the process if it was asked to stop."""
         every = self.optimization.checkpoint_every
         if self.stopping or (every and progress.step % every == 0):
-            if distributed.is_main():
-                checkpoint.save(workdir, self.model, self.optimizer, progress)
+            checkpoint.save(workdir, self.module.model, self.optimizer, progress)
             distributed.barrier()
         if self.stopping:
             raise SystemExit(143)
+
+    def close(self) -> None:
+        """The caller's model has its weights."""
+        if self.optimization.sharded:
+            self.optimizer.state.clear()  # room for the whole weights
+            sharding.put_back(self.module, self.plain)
 
     def _line(
         self, rows: list[int], values: dict[str, np.ndarray], rate: float, norm: float, progress: Progress
@@ -231,6 +246,14 @@ class _Loop:
         ):
             line |= self.task.metrics(values)
         return line
+
+    def _constants(self, rows: list[int]) -> Mapping[str, float]:
+        if self.task.constants is None:
+            return {}
+        task_constants = self.task.constants
+        with torch.no_grad():
+            found: Mapping[str, float] = self.module(lambda model: task_constants(model, rows))
+        return found
 
     def _drop(self, bad: int, good: int, progress: Progress) -> None:
         progress.dropped += bad
@@ -263,16 +286,18 @@ class _Loop:
         return dict(zip(names, values[:, :-1], strict=True))
 
     def _gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
-        """Processes exchange gradients in the last micro-batch only."""
-        if distributed.world() == 1 or last:
+        """Replicas exchange gradients in the last micro-batch only. Shards do in each: to wait is to keep the whole
+        gradient, which is the memory that sharding is for."""
+        if self.accelerator is None or last:
             return nullcontext()
-        skip: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
+        skip: AbstractContextManager[Any] = self.accelerator.no_sync(self.wrapped)
         return skip
 
     def _backward(self, micro: list[int], constants: Mapping[str, float], count: int) -> tuple[list[str], Tensor]:
         """Forward and backward of one micro-batch, its loss divided by `count` rows (0: contributes nothing)."""
-        with autocast(self.device, self.compute.precision):
-            quantities = self.module([self.task.examples[row] for row in micro])
+        examples = [self.task.examples[row] for row in micro]
+        with autocast(self.device, self.compute.precision, cache=not self.optimization.sharded):
+            quantities = self.wrapped(lambda model: _copies(self.task.forward(model, examples)))
         one = next(iter(quantities.values()))
         for name, value in constants.items():
             quantities[name] = torch.full_like(one, value, requires_grad=False)
@@ -292,6 +317,29 @@ class _Loop:
         shares = [micro_batches(ordered[rank::world], self.task.lengths, budget) for rank in range(world)]
         own = [(micro, True) for micro in shares[distributed.rank()]]
         return own + [([ordered[-1]], False)] * (max(map(len, shares)) - len(own))
+
+
+def replicas(device: torch.device) -> Accelerator:
+    """For data parallelism, whatever the environment says. Raises ParamsError if it says FSDP or the like."""
+    if (asked := os.environ.get("ACCELERATE_USE_FSDP", "")).lower() in ("1", "true", "yes", "on", "y", "t"):
+        raise ParamsError(
+            f"ACCELERATE_USE_FSDP: the environment does not choose how to train (got {asked}). "
+            "Unset it, and set optimization.sharded: true to split a model over processes."
+        )
+    handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[handler])
+    kind = accelerator.distributed_type
+    if kind not in (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+        raise ParamsError(
+            f"compute.processes: copies or shards (optimization.sharded) of a model are supported (got {kind}). "
+            "Unset ACCELERATE_*."
+        )
+    return accelerator
+
+
+def _copies(quantities: Quantities) -> Quantities:
+    """Sharding hooks on to what comes out of the model, and must not be given views."""
+    return {name: value.clone() for name, value in quantities.items()}
 
 
 def _prepare_mode(model: nn.Module, gradient_checkpointing: bool) -> None:

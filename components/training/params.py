@@ -53,6 +53,9 @@ class Optimization:
     """Most tokens (padding included) in one forward pass; smaller saves memory and never changes the result."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
+    sharded: bool = False
+    """Split weights, gradients and optimizer state over the processes (FSDP2) for what one device cannot hold; with
+    bf16 set gradient_checkpointing too, or bf16 copies of all weights live through each step on every device."""
     checkpoint_every: int = 200
     """Write a resumable checkpoint every so many steps; 0 means only when asked to stop."""
     log_every: int = 1
@@ -73,6 +76,15 @@ class Optimization:
                 raise ParamsError(f"{name}: must not be negative (got {getattr(self, name)}). Use 0 to turn it off.")
         if self.max_steps == 0 and self.epochs <= 0:
             raise ParamsError(f"epochs: must be positive when max_steps is 0 (got {self.epochs}). Set one of them.")
+
+
+def check_sharding(optimization: Optimization, compute: Compute) -> None:
+    """Raises ParamsError if there is nothing to shard over."""
+    if optimization.sharded and compute.processes == 1:
+        raise ParamsError(
+            "optimization.sharded: there are no processes to split the model over (got compute.processes 1). "
+            "Set compute.processes to the number of devices, or optimization.sharded: false."
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ def setup(compute: Compute, seed: int) -> torch.device:
     if world != compute.processes:
         raise ParamsError(
             f"compute.processes: the run has another number of processes (got {world}, want {compute.processes}). "
-            f"Launch it with: torchrun --nproc_per_node {compute.processes} -m components run ..."
+            f"Launch it with: torchrun --nproc_per_node {compute.processes} -m components run ... On several machines, "
+            "run on each: torchrun --nnodes MACHINES --nproc_per_node PROCESSES_HERE --rdzv_backend c10d "
+            "--rdzv_endpoint HOST:29500 -m components run ..."
         )
     torch.set_num_threads(compute.threads)
     torch.manual_seed(seed)
@@ -43,9 +45,12 @@ def setup(compute: Compute, seed: int) -> torch.device:
     return device
 
 
-def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[Any]:
-    """bf16 autocast if asked for, else a context that does nothing."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+def autocast(device: torch.device | str, precision: str, cache: bool = True) -> AbstractContextManager[Any]:
+    """bf16 autocast if asked for, else a context that does nothing.
+
+    `cache` keeps the bf16 copy of every weight until the end of the context: faster where it is used again.
+    """
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=cache)
 
 
 def device_of(compute: Compute) -> torch.device:

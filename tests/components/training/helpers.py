@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.training import distributed
 from components.training.batching import collate
 from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train
@@ -17,7 +21,6 @@ from components.training.params import Compute, Optimization
 from components.training.tokenize import Row
 
 Pair = tuple[list[int], list[int], list[int]]
-CPU = Compute(device="cpu", threads=1)
 
 
 def pairs(count: int, seed: int = 0, shortest: int = 2, longest: int = 12, vocabulary: int = 320) -> list[Pair]:
@@ -46,13 +49,15 @@ def pair_task(examples: list[Pair], **changes: Any) -> Task:
     return Task(**{"examples": examples, "lengths": lengths, "forward": margins, "loss": logistic, **changes})
 
 
-def fit(model: nn.Module, task: Task, workdir: Path, identity: str = "test", **settings: Any) -> Trained:
+def fit(
+    model: nn.Module, task: Task, workdir: Path, identity: str = "test", precision: Any = "fp32", **settings: Any
+) -> Trained:
     defaults: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "batch_size": 8}
     return train(
         model,
         task,
         optimization=Optimization(**{**defaults, **settings}),
-        compute=CPU,
+        compute=Compute("cpu", threads=1, precision=precision, processes=distributed.world()),
         seed=0,
         identity=identity,
         workdir=workdir,
@@ -61,3 +66,16 @@ def fit(model: nn.Module, task: Task, workdir: Path, identity: str = "test", **s
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def torchrun(function: str, folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    """Two processes that call `package.module.function(folder, *arguments)`."""
+    folder.mkdir(exist_ok=True)
+    module, name = function.rsplit(".", 1)
+    call = f"{name}({', '.join(map(repr, (str(folder), *arguments)))})"
+    (folder / "main.py").write_text(f"from {module} import {name}\n\n{call}\n")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    return subprocess.run(
+        [*command, str(folder / "main.py")], env=environment, timeout=240, capture_output=True, text=True
+    )

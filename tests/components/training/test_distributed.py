@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from components.training import distributed
-from tests.components.training.helpers import fit, pair_task, pairs, weights
+from tests.components.training.helpers import fit, pair_task, pairs, torchrun, weights
 from tests.tiny import tiny_model
 
 PAIRS = pairs(21)  # 3 batches of 7: an odd number of rows to share
@@ -23,8 +21,9 @@ PAIRS = pairs(21)  # 3 batches of 7: an odd number of rows to share
 pytestmark = pytest.mark.slow
 
 
-def run(folder: Path, end_at: int = 0) -> tuple[list[dict[str, float]], dict[str, Any]]:
+def run(place: str | Path, end_at: int = 0) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Five steps in micro-batches of different number per process; optionally ended by SIGTERM on one rank only."""
+    folder = Path(place)
     steps = [0]
 
     def metrics(values: dict[str, np.ndarray]) -> dict[str, float]:
@@ -43,15 +42,7 @@ def run(folder: Path, end_at: int = 0) -> tuple[list[dict[str, float]], dict[str
 
 
 def launch(folder: Path, end_at: int = 0) -> int:
-    module = "tests.components.training.test_distributed"
-    code = f"from pathlib import Path; from {module} import run; run(Path({str(folder)!r}), {end_at})"
-    folder.mkdir(exist_ok=True)
-    (folder / "main.py").write_text(code)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    return subprocess.run(
-        [*command, str(folder / "main.py")], env=environment, timeout=240, capture_output=True
-    ).returncode
+    return torchrun("tests.components.training.test_distributed.run", folder, end_at).returncode
 
 
 def assert_same(folder: Path, log: list[dict[str, float]], values: dict[str, Any]) -> None:

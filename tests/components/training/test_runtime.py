@@ -69,7 +69,8 @@ def test_a_missing_pad_token_becomes_eos_and_a_missing_eos_is_refused(tmp_path: 
 
 def test_the_number_of_processes_must_be_the_one_in_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert setup(Compute(threads=1), seed=0) == torch.device("cpu")
-    with pytest.raises(ParamsError, match=r"got 1, want 2\). Launch it with: torchrun --nproc_per_node 2"):
+    launch = r"got 1, want 2\). Launch it with: torchrun --nproc_per_node 2 .* several machines.*: torchrun --nnodes"
+    with pytest.raises(ParamsError, match=launch):
         setup(Compute(processes=2), seed=0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ParamsError, match="got 2, want 1"):
