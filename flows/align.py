@@ -58,12 +58,14 @@ def wire(at: Graph, raw: Handle | None = None, sources: tuple[str, ...] = Profil
 
 
 @flow(name="align")
-def align(profile: str = "", raw: str = "", overrides: tuple[str, ...] = ()) -> dict[str, str]:
+def align(
+    profile: str = "", raw: str = "", overrides: tuple[str, ...] = (), runner: str = "", cluster: str = ""
+) -> dict[str, str]:
     """Feedback -> reward model -> policy -> evaluation -> gate -> registered (or refused) model version.
 
     profile: a file of flows/profiles (empty: the quickstart). raw: a file or folder of feedback in a known format.
-    overrides: "step.key=value" over params.yaml.
+    overrides: "step.key=value" over params.yaml. runner: local, or kubernetes with cluster: a file of k8s/profiles.
     """
-    with open_run(load_settings("align", profile, raw, tuple(overrides))) as run:
+    with open_run(load_settings("align", profile, raw, tuple(overrides), runner, cluster)) as run:
         run.finish(wire(run.graph, run.settings.raw_feedback(), run.settings.profile.sources))
         return run.conclude()

@@ -65,6 +65,9 @@ class Cache:
         for port, oid in record.outputs.items():
             if oid not in self.store:
                 self.store.put(paths[port])
+        self._index(record)
+
+    def _index(self, record: Record) -> None:
         known = self.index / f"{record.identity}.json"
         if not known.is_file():
             write_text(known, record.to_json())

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from components.errors import PreflowError, UserError, nearest
 from flows import env, models_cli
+from flows.kubernetes import cli as kubernetes_cli
 
 app = typer.Typer(
     help="Human preference learning of language models: feedback in, gated and registered models out.",
@@ -23,12 +24,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(models_cli.app, name="models", help="The registry: versions, lineage, promotion, rollback.")
+app.add_typer(kubernetes_cli.app, name="k8s", help="Jobs on a cluster: render, check, submit, sweep.")
 console = Console(highlight=False)
 
 Flow = Annotated[str, typer.Argument(help="align or retrain")]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="a file of flows/profiles, for example hh")]
 Raw = Annotated[str, typer.Option("--raw", help="file or folder of feedback, in place of the profile's")]
 Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="STEP.KEY=VALUE", help="override a parameter")]
+RunnerName = Annotated[str, typer.Option("--runner", "-r", help="local or kubernetes; changes no result")]
+ClusterName = Annotated[str, typer.Option("--cluster", envvar="PREFLOW_CLUSTER", help="a file of k8s/profiles")]
 NAMES = ("align", "retrain")
 
 
@@ -43,21 +47,27 @@ def run(
     profile: ProfileName = "",
     raw: Raw = "",
     overrides: Overrides = [],  # noqa: B006  (typer reads the default, nobody changes it)
+    runner: RunnerName = "",
+    cluster: ClusterName = "",
     online: Annotated[bool, typer.Option(help="allow downloads of models named by hub id")] = False,
 ) -> None:
     """Run a flow here. Finished steps are kept: rerun after a crash and it goes on where it stopped.
 
     Examples: [bold]preflow run align[/] · [bold]preflow run align --profile hh[/] ·
-    [bold]preflow run align -s policy_optimization.seed=1 -s policy_optimization.objective.beta=0.2[/]
+    [bold]preflow run align -s policy_optimization.seed=1 -s policy_optimization.objective.beta=0.2[/] ·
+    [bold]preflow run align --runner kubernetes --cluster gpu-cluster[/]
     """
     _known(flow)
     if online:
         os.environ["HF_HUB_OFFLINE"] = "0"
     env.prepare()
+    from flows.runner import open_runner
     from flows.server import alive, driver_tag, prefect_api
     from flows.settings import load_settings
 
-    load_settings(flow, profile, raw, tuple(overrides)).raw_feedback()  # mistakes before anything is started
+    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster)
+    settings.raw_feedback()  # mistakes before anything is started
+    open_runner(settings)
     with prefect_api():
         from prefect import tags
 
@@ -66,7 +76,9 @@ def run(
 
         mark_interrupted(Path("runs"), alive)
         with tags(driver_tag()):
-            table = FLOWS[flow].run(profile=profile, raw=raw, overrides=tuple(overrides))
+            table = FLOWS[flow].run(
+                profile=profile, raw=raw, overrides=tuple(overrides), runner=settings.runner, cluster=settings.cluster
+            )
     _print_table(f"{flow}: outcome", table)
     console.print(
         "Dashboards: [bold]preflow ui[/] serves Prefect (http://127.0.0.1:4200) and MLflow (http://127.0.0.1:5000)"
@@ -88,22 +100,30 @@ def plan(
     profile: ProfileName = "",
     raw: Raw = "",
     overrides: Overrides = [],  # noqa: B006
+    runner: RunnerName = "",
+    cluster: ClusterName = "",
 ) -> None:
-    """Show what a run would do: each step cached or not and why, and what it needs. Runs nothing."""
+    """Show what a run would do: each step cached or not and why, and what it needs. Runs nothing.
+
+    With the runner kubernetes the API server is asked about every Job (a dry run with strict validation).
+    """
     _known(flow)
     env.prepare()
     from flows.plan import make_plan
     from flows.settings import load_settings
 
-    settings = load_settings(flow, profile, raw, tuple(overrides))
-    table = Table(title=f"{flow}: plan", title_justify="left")
-    for heading in ("step", "action", "why", "resources"):
+    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster)
+    steps = make_plan(settings).steps
+    table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
+    for heading in ("step", "action", "why", "resources", *(["Job"] if settings.cluster else [])):
         table.add_column(heading, no_wrap=heading in ("step", "action"), overflow="fold")
     colours = {"cached": "blue", "runs": "green", "depends": "yellow"}
-    for step in make_plan(settings).steps:
+    for step in steps:
         action = f"[{colours[step.action]}]{step.action}[/]"
-        table.add_row(step.step, action, step.why, step.resources)
+        table.add_row(step.step, action, step.why, step.resources, *([step.job] if settings.cluster else []))
     console.print(table)
+    if any(step.job not in ("", "accepted", "runs already") for step in steps):
+        raise UserError("plan: the cluster refuses a Job (see the table). Change the profile, then plan again.")
 
 
 @app.command()

@@ -8,14 +8,15 @@ from typing import Any
 import yaml
 
 from components.contract.record import Record
+from components.remote import Remote
 from flows.settings import Settings
 
 
-def commit(settings: Settings, records: dict[str, Record]) -> str:
+def commit(settings: Settings, records: dict[str, Record], remote: Remote | None = None) -> str:
     """Write dvc.lock for the stages that this run has made; returns a note when that could not be done.
 
     Only the default profile of `align` with params.yaml as it stands is the graph of dvc.yaml; any other run leaves
-    DVC alone.
+    DVC alone. Outputs that lie in the `remote` only are written down by their ids: `dvc pull` brings them.
     """
     if settings.flow != "align" or settings.profile_name or settings.overridden:
         return ""
@@ -26,10 +27,38 @@ def commit(settings: Settings, records: dict[str, Record]) -> str:
 
     try:
         with Repo(".") as repo:
-            repo.commit(force=True)
-    except DvcException as error:
+            if remote is None:
+                repo.commit(force=True)
+            else:
+                _write_ids(repo, settings, records, remote)
+    except (DvcException, OSError) as error:  # a read-only project folder, as in a pod, among others
         return f"DVC: dvc.lock was not updated ({error}). Run `dvc commit -f` by hand."
     return ""
+
+
+def _write_ids(repo: Any, settings: Settings, records: dict[str, Record], remote: Remote) -> None:
+    """dvc.lock as `dvc commit` would write it, without the data being here."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+
+    ids = {
+        str(settings.output(step, port)): oid
+        for step, record in records.items()
+        for port, oid in record.outputs.items()
+    }
+    sizes = {oid: remote.size(oid) for oid in set(ids.values())}
+    with repo.lock:
+        for stage in [stage for stage in repo.index.stages if getattr(stage, "name", "") in records]:
+            for item in [*stage.deps, *stage.outs]:
+                oid = ids.get(item.def_path)
+                if oid is None:
+                    item.save()
+                    continue
+                size, files = sizes[oid]
+                folder = oid.endswith(".dir")
+                item.hash_info = HashInfo("md5", oid)
+                item.meta = Meta(size=size, nfiles=files if folder else None, isdir=folder)
+            stage.dump(update_pipeline=False)
 
 
 def _lock_agrees(settings: Settings, records: dict[str, Record]) -> bool:

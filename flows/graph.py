@@ -14,18 +14,25 @@ from pathlib import Path
 from components.contract.spec import ARTIFACT_TYPES, Spec, load_spec
 from components.errors import PreflowError, WiringError, nearest
 
+EXTERNAL = "external"
+
 
 @dataclass(frozen=True)
 class Handle:
-    """One artifact to come: the output `port` of `step`, or (step == "external") a path that exists already."""
+    """One artifact to come: the output `port` of `step`; or (step == "external") one that exists already, at a path
+    or, where its steps run, under a content id (`made_by`: the identity of the run that made it)."""
 
     step: str
     port: str
     type: str
     path: Path | None = None
+    id: str = ""
+    made_by: str = ""
 
     def __str__(self) -> str:
-        return f"external:{self.path}" if self.path is not None else f"{self.step}.{self.port}"
+        if self.step == EXTERNAL:
+            return f"external:{self.id or self.path}"
+        return f"{self.step}.{self.port}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,12 @@ class Graph:
         """An artifact that exists already, made outside this flow."""
         if type_name not in ARTIFACT_TYPES:
             raise WiringError(f"external {path}: unknown type '{type_name}'.{nearest(type_name, ARTIFACT_TYPES)}")
-        return Handle("external", path.name, type_name, path)
+        return Handle(EXTERNAL, path.name, type_name, path)
+
+    @staticmethod
+    def stored(type_name: str, name: str, oid: str, made_by: str) -> Handle:
+        """An artifact that lies in the store which the steps read."""
+        return Handle(EXTERNAL, name, type_name, None, oid, made_by)
 
     def needed_for(self, handle: Handle) -> Iterator[Node]:
         """The steps that make `handle`, ancestors first."""

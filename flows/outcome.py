@@ -16,6 +16,7 @@ from components.contract.record import Record
 from components.errors import PreflowError
 from flows import dvc_sync, env
 from flows.run_folder import estimate
+from flows.runner import RunCancelled
 from flows.settings import Settings
 from flows.step import Run
 
@@ -42,7 +43,7 @@ class ConcludedRun(Run):
         """Tell Prefect, DVC and the run folder; returns the closing table."""
         table = summary(self, message)
         self._tell_prefect(table)
-        note = dvc_sync.commit(self.settings, self.records)
+        note = dvc_sync.commit(self.settings, self.records, self.runner.remote)
         if note:
             get_run_logger().warning(note)
         self.folder.end("done", "", list(table.items()))
@@ -94,12 +95,27 @@ def open_run(settings: Settings) -> Iterator[ConcludedRun]:
             current_tags=set()
         ):  # the driver's tag marks the flow run; on tasks each tag costs an API call
             yield run
+    except RunCancelled as error:
+        run.folder.end("cancelled", str(error))
+        _say_cancelled(str(error))
+        raise
     except Exception as error:
         run.folder.end("failed", str(error))
         raise
     except BaseException:  # Ctrl-C, SIGTERM, a cancelled run
         run.folder.end("interrupted", "Ended from outside. Rerun: finished steps are kept.")
         raise
+
+
+def _say_cancelled(message: str) -> None:
+    """Cancelling -> Cancelled: Prefect waits for whoever runs the flow to say so."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    run_id = prefect.runtime.flow_run.id
+    if run_id is not None:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run_id, Cancelled(message=message), force=True)
 
 
 def summary(run: Run, message: str = "") -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,14 +54,21 @@ class StepReport:
 class RunFolder:
     """Rewritten after every step, so that a run that is killed still tells how far it came."""
 
-    def __init__(self, path: Path, settings: Settings, commit: str) -> None:
-        self.path, self.settings = path, settings
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        commit: str,
+        read: Callable[[str, Path, str], bytes | None],
+    ) -> None:
+        self.path, self.settings, self._read = path, settings, read
         self.steps: dict[str, StepReport] = {}
         self.facts: dict[str, Any] = {
             "id": path.name,
             "flow": settings.flow,
             "profile": settings.profile_name or "default",
             "raw": settings.raw or "simulated",
+            "runner": settings.where,
             "status": "running",
             "started": _now(),
             "ended": "",
@@ -87,10 +94,11 @@ class RunFolder:
         self.write()
 
     def _copy_pages(self, report: StepReport) -> None:
-        for port in report.outputs:
-            folder = self.settings.output(report.step, port)
-            for name in _SHOWN & ({item.name for item in folder.iterdir()} if folder.is_dir() else set()):
-                shutil.copyfile(folder / name, self.path / f"{report.step}-{name}")
+        for port, oid in report.outputs.items():
+            for name in sorted(_SHOWN):
+                page = self._read(oid, self.settings.output(report.step, port), name)
+                if page is not None:
+                    (self.path / f"{report.step}-{name}").write_bytes(page)
 
     def write(self) -> None:
         state = {**self.facts, "steps": [asdict(step) for step in self.steps.values()]}

@@ -162,7 +162,7 @@ def reconcile() -> list[str]:
     ended = []
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=unfinished, limit=200):
-            if _driver_is_dead(run.tags):
+            if driver_is_dead(run.tags):
                 message = (
                     "The process that drove this run is gone (killed or crashed). Rerun it: finished steps are kept."
                 )
@@ -181,7 +181,8 @@ def _crash_tasks(client: Any, run_id: Any, message: str) -> None:
             client.set_task_run_state(task.id, Crashed(message=message), force=True)
 
 
-def _driver_is_dead(tags: list[str]) -> bool:
+def driver_is_dead(tags: list[str]) -> bool:
+    """One of the tags marks a process of this host that is gone."""
     for tag in tags:
         if tag.startswith(DRIVER_TAG):
             host, pid, started = tag.removeprefix(DRIVER_TAG).rsplit(":", 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -29,8 +29,10 @@ class Profile:
     """Which kinds of feedback go into the data set."""
     params: dict[str, Any] = field(default_factory=dict)
     """Parameters over params.yaml, step by step (they are part of every step's identity)."""
-    runner: Literal["local"] = "local"
-    """Where steps run."""
+    runner: Literal["local", "kubernetes"] = "local"
+    """Where steps run: subprocesses of this machine, or Jobs of a cluster."""
+    cluster: str = ""
+    """Which cluster: a file of k8s/profiles (runner kubernetes)."""
     retries: int = 2
     """How often a crashed step is tried again (a user mistake or bad data never is)."""
     retry_delay: float = 5.0
@@ -60,6 +62,13 @@ class Settings:
     params: dict[str, Any]
     raw: str
     overridden: bool
+    runner: Literal["local", "kubernetes"] = "local"
+    cluster: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where steps run, for people."""
+        return f"{self.runner} ({self.cluster})" if self.cluster else self.runner
 
     @property
     def workspace(self) -> Path:
@@ -91,8 +100,13 @@ class Settings:
         return Graph.external("raw_feedback", path)
 
 
-def load_settings(flow: str, profile: str = "", raw: str = "", overrides: tuple[str, ...] = ()) -> Settings:
-    """params.yaml of the current folder, the profile over it, `--set` over both. Raises ParamsError."""
+def load_settings(
+    flow: str, profile: str = "", raw: str = "", overrides: tuple[str, ...] = (), runner: str = "", cluster: str = ""
+) -> Settings:
+    """params.yaml of the current folder, the profile over it, `--set` over both. Raises ParamsError.
+
+    `runner` and `cluster` say where steps run, in place of what the profile says; they change no result.
+    """
     chosen = load_profile(profile)
     params = read_params_file(Path("params.yaml"))
     for section in chosen.params:
@@ -115,7 +129,19 @@ def load_settings(flow: str, profile: str = "", raw: str = "", overrides: tuple[
         params=params,
         raw=raw or os.path.expandvars(chosen.raw),
         overridden=bool(overrides or raw),
+        **_where(runner or chosen.runner, cluster or chosen.cluster),
     )
+
+
+RUNNERS = get_args(Literal["local", "kubernetes"])
+
+
+def _where(runner: str, cluster: str) -> dict[str, Any]:
+    if runner not in RUNNERS:
+        raise ParamsError(f"--runner {runner}: no such runner.{nearest(runner, RUNNERS)}")
+    if runner == "kubernetes" and not cluster:
+        raise ParamsError("--runner kubernetes: no cluster is named. Add --cluster NAME, a file of k8s/profiles.")
+    return {"runner": runner, "cluster": cluster if runner == "kubernetes" else ""}
 
 
 def write_params(settings: Settings, path: Path) -> None:

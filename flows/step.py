@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from components.artifacts import content_id
-from components.contract.record import Ids, Record, identity, load_record
+from components.contract.record import Ids, Record, identity
 from components.errors import PreflowError
-from flows.cache import Cache, Miss, explain
+from flows.cache import Miss, explain
 from flows.env import git_commit
-from flows.graph import Graph, Handle, Node
+from flows.graph import EXTERNAL, Graph, Handle, Node
 from flows.run_folder import RunFolder, StepReport
-from flows.runner import Job, StepFailed, run_local
+from flows.runner import Artifact, Job, StepFailed, make_job, open_runner
 from flows.settings import Settings, write_params
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A handle that has become real."""
-
-    path: Path
-    id: str
 
 
 class Run:
@@ -38,11 +30,12 @@ class Run:
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
         self.graph = Graph()
-        self.cache = Cache(Path.cwd())
+        self.runner = open_runner(settings)
+        self.cache = self.runner.cache
         self.records: dict[str, Record] = {}
         self._external: dict[Path, str] = {}
         self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{settings.flow}-{name}"
-        self.folder = RunFolder(Path("runs") / self.id, settings, git_commit())
+        self.folder = RunFolder(Path("runs") / self.id, settings, git_commit(), self.runner.read)
         write_params(settings, self.params_file)
 
     @property
@@ -65,9 +58,11 @@ class Run:
         if handle.path is not None:
             if handle.path not in self._external:
                 self._external[handle.path] = content_id(handle.path)
-            return Artifact(handle.path, self._external[handle.path])
-        record = self.records[handle.step]
-        return Artifact(self.settings.output(handle.step, handle.port), record.outputs[handle.port])
+            return Artifact(self._external[handle.path], handle.path)
+        if handle.step == EXTERNAL:
+            return Artifact(handle.id, None, handle.made_by)
+        record, place = self.records[handle.step], self.settings.output(handle.step, handle.port)
+        return Artifact(record.outputs[handle.port], place, record.identity)
 
     def outputs(self, node: Node) -> dict[str, Path]:
         return {port: self.settings.output(node.name, port) for port in node.spec.outputs}
@@ -124,8 +119,8 @@ class Run:
             return Completed(name="Cached", message=f"identity {wanted}", data=found.outputs)
         log.info("running %s: %s (identity %s)", node.spec.ref, found.reason, wanted)
         self.folder.add(StepReport(step=node.name, component=node.spec.ref, status="running", why=found.reason))
-        run_local(self.job(node), self.folder.log(node.name), log.info)
-        record = load_record(next(iter(self.outputs(node).values())))
+        self.runner.run(self.job(node, wanted), self.folder.log(node.name), log.info, _cancelled)
+        record = self.runner.record(wanted, self.outputs(node))
         if record is None or record.identity != wanted:
             raise PreflowError(
                 f"step {node.name}: left no record of identity {wanted} (got {record and record.identity}). "
@@ -139,16 +134,29 @@ class Run:
         self.records[node.name] = record
         self.folder.add(report)
 
-    def job(self, node: Node) -> Job:
-        compute = self.settings.section(node.name, node.spec).get("compute") or {}
-        return Job(
-            step=node.name,
-            component=node.spec.name,
-            params_file=self.params_file,
-            inputs={port: [self.artifact(h).path for h in handles] for port, handles in node.inputs.items()},
-            outputs=self.outputs(node),
-            threads=int(compute.get("threads", 0)),
-        )
+    def job(self, node: Node, wanted: str) -> Job:
+        inputs = {
+            port: [self.runner.reference(self.artifact(handle)) for handle in handles]
+            for port, handles in node.inputs.items()
+        }
+        return make_job(node, self.settings, self.runner, self.runner.params(self.params_file), inputs, wanted)
+
+
+def _cancelled() -> bool:
+    """Somebody has cancelled this flow run (by the dashboard, say). The API is asked: nobody tells the process."""
+    import prefect.runtime
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import StateType
+
+    run_id = prefect.runtime.flow_run.id
+    if run_id is None:
+        return False
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run_id).state
+    except httpx.HTTPError:  # the API is away for a moment: asked again soon
+        return False
+    return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)
 
 
 def _worth_retrying(task: Any, task_run: Any, state: State[Any]) -> bool:

@@ -42,12 +42,14 @@ def environment(project: Path) -> dict[str, str]:
     return {**env, "PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "PYTHONSAFEPATH": "1", "COLUMNS": "160"}
 
 
-def preflow(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def preflow(
+    project: Path, *arguments: str, check: bool = True, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `preflow ...` in a project."""
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
         cwd=project,
-        env=environment(project),
+        env={**environment(project), **(env or {})},
         capture_output=True,
         text=True,
         check=False,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.run_folder import RunFolder, StepReport, estimate, mark_interrupted
+from flows.runner import read_file
 from flows.settings import Profile, Settings
 
 
@@ -16,7 +17,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     report = settings.output("evaluation", "report")
     report.mkdir(parents=True)
     (report / "report.html").write_text("<p>a report</p>")
-    return RunFolder(tmp_path / "runs" / "one", settings, "c0ffee")
+    return RunFolder(tmp_path / "runs" / "one", settings, "c0ffee", lambda oid, path, name: read_file(path, name))
 
 
 def test_the_page_is_there_from_the_start_and_after_every_step(folder: RunFolder) -> None:

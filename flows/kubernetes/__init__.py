@@ -1,0 +1,15 @@
+"""The `kubernetes` runner: one Job per step, from the component's spec and a profile of k8s/profiles.
+
+cluster.py   the profile: image, queue, storage, limits of one cluster
+render.py    step + profile -> Job (and Service for a gang), over the template k8s/job.yaml
+api.py       the API server through the official client: one door, errors a person can act on
+watch.py     list + watch that goes on after a lost connection
+logs.py      a pod's log, followed across reconnects
+status.py    documents -> what is going on, and how it ended (pure)
+failures.py  the ways in which a step on a cluster fails, each with its remedy
+runner.py    submit or adopt, wait, retry lost pods, clean up
+cache.py     what has been made already, by anyone who shares the DVC remote
+check.py     before anything runs: permissions, names, a server-side dry run
+sweep.py     what crashed drivers left behind
+cli.py       preflow k8s
+"""

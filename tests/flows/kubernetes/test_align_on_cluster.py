@@ -1,0 +1,199 @@
+"""`align` as Jobs on a real control plane, disturbed, ends with the content ids of an undisturbed laptop."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contract.record import load_record
+from tests.components.s3 import KEY, S3, SECRET
+from tests.flows.kubernetes import lab as labs
+from tests.flows.kubernetes.lab import Lab, eventually
+from tests.flows.project import dvc, environment, last_run, make_project, output_ids
+
+pytestmark = pytest.mark.cluster
+STEPS = 11
+GPUS = {"reward_modeling": 1, "policy_optimization": 2}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project whose default remote is a bucket, and the namespace its steps run in."""
+
+    lab: Lab
+    project: Path
+    namespace: str
+    env: dict[str, str]
+
+    def preflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "flows.cli", *arguments]
+        done = subprocess.run(argv, cwd=self.project, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "flows.cli", "run", "align", "--runner", "kubernetes", "--cluster", "lab"]
+        with (self.project / "driver.log").open("ab") as log:
+            return subprocess.Popen(argv, cwd=self.project, env=self.env, stdout=log, stderr=log)
+
+    def running(self, step: str) -> str:
+        """The pod of a step, once it runs; empty until then."""
+        pods = self.lab.get(self.namespace, "pods", f"preflow.dev/step={step}")
+        return next((pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"), "")
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, store: S3, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    namespace = "align"
+    secret = {key: value for key, value in store.env.items() if key.endswith(("KEY", "KEY_ID"))}
+    plain = {key: value for key, value in store.env.items() if key not in secret}
+    labs.make_namespace(lab, namespace, secret)
+    made = labs.profile(namespace, f"{store.bucket()}/dvc", {**plain, "MLFLOW_TRACKING_URI": registry})
+    made["steps"] = {
+        step: {"cpu": 0.5, "memory": "3Gi", "gpu": GPUS.get(step, 0)}
+        for step in ("simulated_feedback", "human_feedback", "base_model", "response_sampling", "llm_feedback",
+                     "heuristic_feedback", "feedback_curation", "reward_modeling", "policy_optimization", "evaluation",
+                     "registration")
+    }  # fmt: skip
+    project = labs.make_cluster_project(tmp_path_factory.mktemp("cluster") / "project", made)
+    env = {**environment(project), **store.env, "MLFLOW_TRACKING_URI": registry, "KUBECONFIG": str(lab.kubeconfig)}
+    return Site(lab, project, namespace, env)
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same graph and parameters by `dvc repro` on this machine, no cluster near."""
+    project = make_project(tmp_path_factory.mktemp("laptop") / "project")
+    dvc(project, "repro")
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished(site: Site, laptop: Path) -> Site:
+    """One pass, in whose course the driver is killed hard, the API server restarts, and a pod is evicted."""
+    driver = site.start()
+    eventually(lambda: site.running("base_model"), 240)
+    driver.kill()
+    driver.wait()
+    driver = site.start()
+    eventually(lambda: site.running("reward_modeling"), 300)
+    site.lab.kill_api_server()
+    site.lab.up()
+    pod = eventually(lambda: site.running("policy_optimization"), 300)
+    place = f"/api/v1/namespaces/{site.namespace}/pods/{pod}/eviction"
+    body = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": pod, "namespace": site.namespace}}
+    site.lab.kubectl("create", "--raw", place, "-f", "-", stdin=json.dumps(body), check=False)
+    code = driver.wait(600)
+    assert code == 0, (site.project / "driver.log").read_text()[-5000:]
+    return site
+
+
+def test_the_content_ids_are_those_of_a_laptop(finished: Site, laptop: Path) -> None:
+    ids = output_ids(finished.project)
+    assert len(ids) == STEPS + 1
+    assert ids == output_ids(laptop)
+
+
+def test_the_records_are_those_of_a_laptop(finished: Site, laptop: Path) -> None:
+    """Parameters, inputs, metrics and lineage, byte for byte; only the decision of another registry may differ."""
+    for file in sorted((laptop / "artifacts").rglob("*.record.json")):
+        assert (finished.project / file.relative_to(laptop)).read_bytes() == file.read_bytes(), file.parent.name
+
+
+def test_no_weights_came_to_the_driver(finished: Site) -> None:
+    """The flow is a light process: it holds records and the pages a person opens, nothing else."""
+    assert not list((finished.project / "artifacts").rglob("*.safetensors"))
+    run = max((finished.project / "runs").glob("*/run.json")).parent
+    assert (run / "evaluation-report.html").stat().st_size > 10_000
+    assert (run / "registration-model_card.md").is_file()
+    assert (run / "logs" / "policy_optimization.log").read_text().strip()
+
+
+def test_gpu_steps_held_gpus_and_the_others_none(finished: Site) -> None:
+    held: dict[str, int] = {}
+    for job in finished.lab.get(finished.namespace, "jobs"):
+        pod = job["spec"]["template"]["spec"]
+        step = job["metadata"]["labels"]["preflow.dev/step"]
+        held[step] = int(pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0))
+    assert len(held) == STEPS
+    assert {step: count for step, count in held.items() if count} == GPUS
+
+
+def test_every_job_has_ended_and_none_was_run_twice_for_nothing(finished: Site) -> None:
+    attempts: dict[str, list[dict[str, Any]]] = {}
+    for job in finished.lab.get(finished.namespace, "jobs"):
+        kinds = [item["type"] for item in job["status"].get("conditions", []) if item["status"] == "True"]
+        assert {"Complete", "Failed"} & set(kinds), job["metadata"]["name"]
+        attempts.setdefault(job["metadata"]["labels"]["preflow.dev/step"], []).append(job)
+    assert {step for step, made in attempts.items() if len(made) > 1} <= {"policy_optimization"}, "only the evicted one"
+    assert not [
+        p for p in finished.lab.get(finished.namespace, "pods") if p["status"]["phase"] in ("Running", "Pending")
+    ]
+
+
+def test_the_killed_drivers_job_was_adopted(finished: Site) -> None:
+    assert "adopted Job base-model-" in (finished.project / "driver.log").read_text()
+
+
+def test_no_secret_is_written_down(finished: Site) -> None:
+    """Not in a manifest, a log, a run folder, a record, or what Prefect keeps."""
+    jobs = json.dumps([finished.lab.get(finished.namespace, kind) for kind in ("jobs", "pods", "events", "configmaps")])
+    assert SECRET not in jobs
+    assert KEY not in jobs
+    searched = 0
+    for path in [p for p in finished.project.rglob("*") if p.is_file()]:
+        data = path.read_bytes()
+        searched += 1
+        assert SECRET.encode() not in data, path
+        assert KEY.encode() not in data, path
+    assert searched > 50
+
+
+def test_a_second_run_is_all_cache_hits(finished: Site) -> None:
+    finished.preflow("run", "align", "--runner", "kubernetes", "--cluster", "lab")
+    run: Any = last_run(finished.project)
+    assert [step["status"] for step in run["steps"]] == ["cached"] * STEPS
+    planned = finished.preflow("plan", "align", "--runner", "kubernetes", "--cluster", "lab").stdout
+    assert planned.count("cached") == STEPS
+
+
+def test_the_plan_asks_the_server_about_every_job(finished: Site) -> None:
+    said = finished.preflow("plan", "align", "-r", "kubernetes", "--cluster", "lab", "-s", "base_model.seed=1").stdout
+    assert said.count("accepted") == 8, "all but the two before it and what depends on neither"
+
+
+def test_another_machine_finds_what_was_made(finished: Site, tmp_path: Path) -> None:
+    """A fresh clone with nothing but the bucket: every step is a hit, nothing runs."""
+    made = labs.yaml.safe_load((finished.project / "k8s" / "profiles" / "lab.yaml").read_text())
+    clone = labs.make_cluster_project(tmp_path / "clone", made)
+    Site(finished.lab, clone, finished.namespace, {**finished.env, **environment(clone)} | _kept(finished.env)).preflow(
+        "run", "align", "--runner", "kubernetes", "--cluster", "lab"
+    )
+    run: Any = last_run(clone)
+    assert [step["status"] for step in run["steps"]] == ["cached"] * STEPS
+    assert load_record(clone / "artifacts/align/evaluation/report") is not None
+
+
+def _kept(env: dict[str, str]) -> dict[str, str]:
+    return {key: env[key] for key in ("MLFLOW_TRACKING_URI", "KUBECONFIG")}
+
+
+def test_dvc_pull_and_repro_find_nothing_to_do(finished: Site, laptop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last: it brings the weights here."""
+    for name, value in finished.env.items():
+        monkeypatch.setenv(name, value)
+    dvc(finished.project, "pull")
+    assert list((finished.project / "artifacts").rglob("*.safetensors"))
+    said = dvc(finished.project, "repro")
+    assert "Running stage" not in said
+    assert "up to date" in said
+    status = dvc(finished.project, "status")
+    assert "up to date" in status
+    mine, theirs = ((p / "dvc.lock").read_text() for p in (finished.project, laptop))
+    assert mine == theirs, "dvc.lock as `dvc repro` writes it"
