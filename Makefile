@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-all lint types check docs ui clean
+.PHONY: help setup run test test-all test-cluster lint types check docs ui clean
 
 # Offline and silent by default; what is set already wins. The flows set the same themselves (flows/env.py).
 export HF_HUB_OFFLINE ?= 1
@@ -29,7 +29,7 @@ $(shell rm -f $(READY))
 endif
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## .venv with the proven versions of constraints.txt (about 3 minutes, 3 GB, once)
 
@@ -51,6 +51,9 @@ test: $(READY)  ## the test suite, without the slow tests
 
 test-all: $(READY)  ## every test that this machine can run
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -rs -m 'not cluster'
+
+test-cluster: $(READY)  ## steps as Jobs on a real control plane (see tests/flows/kubernetes/lab.py; needs root and kubectl)
+	$(BIN)/python -m pytest -rs -m cluster tests/flows/kubernetes
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/python -m ruff check .
