@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components.errors import PreflowError
 from flows.kubernetes import status
@@ -19,6 +19,8 @@ from flows.kubernetes.render import ATTEMPT, CONTAINER, DRIVER, RENEWED, render,
 from flows.kubernetes.watch import Change, Following, Watcher
 from flows.runner import Emit, Job, LineSink, RunCancelled
 from flows.server import driver_is_dead, driver_tag
+
+T = TypeVar("T")
 
 BEAT = 30.0  # seconds between two signs of life of a driver, written on its Job
 SILENT = 4 * BEAT  # a driver that has not been heard of for so long has died: another one takes over
@@ -56,7 +58,7 @@ class Attempt:
         self._events: list[Document] = []
 
     def run(self) -> None:
-        document = self._adopt() or self._submit()
+        document = self._patiently(lambda: self._adopt() or self._submit())
         self.document, self.name, self.uid = document, document["metadata"]["name"], document["metadata"]["uid"]
         with ExitStack() as stack:
             log = stack.enter_context(self.log_file.open("a", encoding="utf-8"))
@@ -67,6 +69,7 @@ class Attempt:
                 stack.callback(watcher.stop)
                 watcher.start()
             try:
+                self._patiently(lambda: self._serve(document))
                 self._wait()
             except Unreachable:
                 raise  # the Job goes on: a retry, or a rerun, adopts it
@@ -75,6 +78,17 @@ class Attempt:
                 raise
             self._close_logs()
         self._judge()
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """What the API server answers, as soon as it answers. Raises Unreachable after the profile's patience."""
+        until = time.monotonic() + 60 * self.cluster.patience.unreachable_minutes
+        while True:
+            try:
+                return call()
+            except Unreachable:
+                if time.monotonic() > until or self.cancelled():
+                    raise
+                time.sleep(2.0)
 
     # ---- submitting
 
@@ -100,11 +114,11 @@ class Attempt:
         until = time.monotonic() + 120
         while True:
             number = max(map(_attempt, self._known()), default=0) + 1
-            documents = render(self.job, self.cluster, number, driver=self.driver, facts=self.facts)
-            documents[0]["metadata"]["annotations"][RENEWED] = _now()
+            document = render(self.job, self.cluster, number, driver=self.driver, facts=self.facts)[0]
+            document["metadata"]["annotations"][RENEWED] = _now()
             try:
-                check_taken(documents[0], self.api.create_job(documents[0], dry_run=True), self.api)
-                made = self.api.create_job(documents[0])
+                check_taken(document, self.api.create_job(document, dry_run=True), self.api)
+                made = self.api.create_job(document)
                 break
             except Terminating as error:
                 what = f"namespace {self.api.namespace} is being deleted"
@@ -115,11 +129,15 @@ class Attempt:
                 if adopted := self._adopt():
                     return adopted
                 time.sleep(1.0)
-        for service in documents[1:]:
-            service["metadata"]["ownerReferences"] = [_owner(made)]
-            self.api.create_service(service)
         self.emit(f"submitted Job {made['metadata']['name']} (attempt {number}) to {self.api.namespace}")
         return made
+
+    def _serve(self, document: Document) -> None:
+        """The Service of a gang, which goes when its Job goes; made again where a driver died before it made it."""
+        for service in render(self.job, self.cluster, _attempt(document))[1:]:
+            service["metadata"]["ownerReferences"] = [_owner(document)]
+            with suppress(Exists):
+                self.api.create_service(service)
 
     # ---- waiting
 
@@ -130,7 +148,8 @@ class Attempt:
             if self.document is None:
                 raise JobVanished(self.job.step, f"Job {self.name} was deleted by somebody else", self.log_file)
             if self._is_due("cancel", ASK) and self.cancelled():
-                raise RunCancelled(f"step {self.job.step}: the run was cancelled; Job {self.name} is deleted.")
+                became = "is deleted" if self.mine else "goes on: another run waits for it, too"
+                raise RunCancelled(f"step {self.job.step}: the run was cancelled; Job {self.name} {became}.")
             if status.finished(self.document):
                 return
             self._beat()
@@ -178,8 +197,9 @@ class Attempt:
         there = [self.pods[uid] for uid in sorted(self.there)]
         found = status.situation(self.document, there, self._events)
         if found.phase not in ("running", "ended", "gone") and self._is_due("events", ASK):
-            uids = [self.uid, *sorted(self.there)]
-            self._events = [event for uid in uids for event in self.api.events(uid)]
+            with suppress(Unreachable):  # the watchers know how long a server may be away
+                uids = [self.uid, *sorted(self.there)]
+                self._events = [event for uid in uids for event in self.api.events(uid)]
             found = status.situation(self.document, there, self._events)
         if found.text != self._said:
             self._said = found.text
@@ -206,10 +226,8 @@ class Attempt:
             self.mine = True
             self.emit(f"took over Job {self.name}: the run that started it is gone")
         if self.mine:
-            try:
+            with suppress(Unreachable):
                 self._renew(self.name)
-            except Unreachable:
-                return  # the watchers know how long a server may be away
 
     def _abandoned(self, document: Document) -> bool:
         """Nobody waits for this Job: its driver was this process, has died, or has been silent for too long."""
@@ -249,7 +267,7 @@ class Attempt:
 
     def _close_logs(self) -> None:
         """Read the logs to their ends. The Job's end may have been seen before its pods: look at them once more."""
-        pods = self.api.pods(selector(self.job.identity))[0]
+        pods = self._patiently(lambda: self.api.pods(selector(self.job.identity)))[0]
         self._apply(Change("pods", tuple(pods), whole=True))
         self._follow()
         for follower in self.followers.values():
