@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -226,8 +227,12 @@ def run_local(job: Job, log_file: Path, emit: Emit) -> None:
     env.setdefault("PREFLOW_GIT_COMMIT", git_commit())
     if job.threads:
         env["OMP_NUM_THREADS"] = str(job.threads)
+    launcher, note = [], log_file.with_suffix(".end.json")
+    if job.processes > 1:  # as in a pod; what ends a worker is written to `note`, since torchrun swallows exit codes
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(job.processes)]
+        env["PREFLOW_TERMINATION_LOG"] = str(note)
     process = subprocess.Popen(
-        [sys.executable, *job.argv()],
+        [sys.executable, *launcher, *job.argv()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=env,
@@ -245,8 +250,18 @@ def run_local(job: Job, log_file: Path, emit: Emit) -> None:
     except BaseException:
         _end(process)
         raise
+    said = _last_words(note)
     if code != 0:
-        raise StepFailed(job.step, code, sink.cause, log_file)
+        raise StepFailed(job.step, int(said.get("exit_code", code)), str(said.get("message", sink.cause)), log_file)
+
+
+def _last_words(note: Path) -> dict[str, Any]:
+    """What a worker wrote down when it failed (components/contract/termination.py)."""
+    if not note.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(note.read_bytes() or b"{}")
+    note.unlink()
+    return found
 
 
 def _end(process: subprocess.Popen[str], grace: float = 20.0) -> None:

@@ -126,9 +126,19 @@ def _params_file(text: str) -> Path:
 def _end_with_parent() -> None:
     """Exit when the driver that started this process dies (PREFLOW_PARENT_PID), so that no step outlives its flow."""
     parent = int(os.environ.get("PREFLOW_PARENT_PID", "0"))
+    launched = "LOCAL_RANK" in os.environ  # by torchrun, which is our parent then
+
+    def there() -> bool:
+        if not launched:
+            return os.getppid() == parent
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while there():
             time.sleep(0.5)
         os._exit(143)
 

@@ -10,7 +10,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from components.errors import PreflowError, WiringError, nearest
+from components.errors import ParamsError, WiringError, nearest
 from flows import env
 from flows.models_cli import deliberate
 
@@ -139,7 +139,7 @@ def sweep(
     from flows.kubernetes.sweep import sweep as go
 
     if not cluster:
-        raise PreflowError("--cluster: no cluster is named. Add --cluster NAME, a file of k8s/profiles.")
+        raise ParamsError("--cluster: no cluster is named. Add --cluster NAME, a file of k8s/profiles.")
     chosen = load_cluster(cluster, Path.cwd(), image="none:here")
     count = 0
     for line in go(Api(chosen), chosen, dry_run=dry_run):

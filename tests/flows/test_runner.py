@@ -129,3 +129,37 @@ def test_output_of_two_steps_at_once_does_not_mix(monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert seen == {0: ["x" * 10], 1: ["x" * 10]}
+
+
+def test_several_processes_are_launched_together_and_their_own_exit_code_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By torchrun, which ends with 1 whatever its workers ended with: what a worker wrote down decides."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "os.write(1, f\"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}\\n\".encode())\n"
+        "note = {'exit_code': 3, 'message': 'data: WHAT. REMEDY.'}\n"
+        "open(os.environ['PREFLOW_TERMINATION_LOG'], 'w').write(json.dumps(note))\n"
+        "sys.exit(3)\n"
+    )
+    monkeypatch.setattr(Job, "argv", lambda self: [str(script)])
+    lines: list[str] = []
+    with pytest.raises(StepFailed, match=r"data: WHAT\. REMEDY\.") as caught:
+        run_local(Job("toy", "toy", "params.yaml", {}, {}, processes=2), tmp_path / "log", lines.append)
+    assert caught.value.exit_code == 3
+    assert {"rank 0 of 2", "rank 1 of 2"} & set(lines)
+    assert not list(tmp_path.glob("*.end.json"))
+
+
+def test_launched_workers_end_when_the_driver_is_gone(tmp_path: Path) -> None:
+    """Their parent is torchrun; they watch the driver all the same."""
+    driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = "from components.contract.cli import _end_with_parent; import time; _end_with_parent(); time.sleep(60)"
+    env = {**os.environ, "PREFLOW_PARENT_PID": str(driver.pid), "LOCAL_RANK": "0"}
+    worker = subprocess.Popen([sys.executable, "-c", code], env=env)
+    time.sleep(2)
+    assert worker.poll() is None
+    driver.kill()
+    driver.wait()
+    assert worker.wait(20) == 143

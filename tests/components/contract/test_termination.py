@@ -38,11 +38,13 @@ def test_a_mistake_before_the_step_is_written_too(cli: Cli, log: Path) -> None:
     assert json.loads(log.read_text())["error"] == "SpecError"
 
 
-def test_success_writes_nothing_and_without_the_variable_nothing_is_written(
+def test_success_leaves_no_error_and_without_the_variable_nothing_is_written(
     cli: Cli, project: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "text").write_text("words")
     assert cli(*ARGS).returncode == 0
+    assert set(json.loads(log.read_text())) == {"memory_bytes"}
+    log.unlink()
     monkeypatch.delenv("PREFLOW_TERMINATION_LOG")
     assert cli(*ARGS, "--set", "fail=RecordError").returncode == 3
     assert not log.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.contract.record import load_record
 from tests.components.s3 import KEY, S3, SECRET
@@ -19,6 +21,7 @@ from tests.flows.project import dvc, environment, last_run, make_project, output
 
 pytestmark = pytest.mark.cluster
 STEPS = 11
+BASE, POLICY = 1500, 150  # steps of training: long enough to be disturbed in the midst of it
 GPUS = {"reward_modeling": 1, "policy_optimization": 2}
 
 
@@ -42,10 +45,23 @@ class Site:
         with (self.project / "driver.log").open("ab") as log:
             return subprocess.Popen(argv, cwd=self.project, env=self.env, stdout=log, stderr=log)
 
+    def progress(self) -> list[int]:
+        """How far the policy's training has come, line by line of its progress bar."""
+        log = (self.project / "driver.log").read_text()
+        return [int(step) for step in re.findall(rf"dpo:.*\| (\d+)/{POLICY} ", log)]
+
     def running(self, step: str) -> str:
         """The pod of a step, once it runs; empty until then."""
         pods = self.lab.get(self.namespace, "pods", f"preflow.dev/step={step}")
         return next((pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"), "")
+
+
+def lengthen(project: Path) -> None:
+    """More steps of training than the small project has, with checkpoints."""
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["base_model"]["optimization"] |= {"max_steps": BASE, "checkpoint_every": 200}
+    params["policy_optimization"]["optimization"] |= {"max_steps": POLICY, "checkpoint_every": 10}
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +78,7 @@ def site(lab: Lab, store: S3, registry: str, tmp_path_factory: pytest.TempPathFa
                      "registration")
     }  # fmt: skip
     project = labs.make_cluster_project(tmp_path_factory.mktemp("cluster") / "project", made)
+    lengthen(project)
     env = {**environment(project), **store.env, "MLFLOW_TRACKING_URI": registry, "KUBECONFIG": str(lab.kubeconfig)}
     return Site(lab, project, namespace, env)
 
@@ -70,6 +87,7 @@ def site(lab: Lab, store: S3, registry: str, tmp_path_factory: pytest.TempPathFa
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same graph and parameters by `dvc repro` on this machine, no cluster near."""
     project = make_project(tmp_path_factory.mktemp("laptop") / "project")
+    lengthen(project)
     dvc(project, "repro")
     return project
 
@@ -85,10 +103,11 @@ def finished(site: Site, laptop: Path) -> Site:
     eventually(lambda: site.running("reward_modeling"), 300)
     site.lab.kill_api_server()
     site.lab.up()
-    pod = eventually(lambda: site.running("policy_optimization"), 300)
+    eventually(lambda: max(site.progress(), default=0) > POLICY // 3, 300)
+    pod = site.running("policy_optimization")
     place = f"/api/v1/namespaces/{site.namespace}/pods/{pod}/eviction"
     body = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": pod, "namespace": site.namespace}}
-    site.lab.kubectl("create", "--raw", place, "-f", "-", stdin=json.dumps(body), check=False)
+    site.lab.kubectl("create", "--raw", place, "-f", "-", stdin=json.dumps(body))
     code = driver.wait(600)
     assert code == 0, (site.project / "driver.log").read_text()[-5000:]
     return site
@@ -141,6 +160,16 @@ def test_the_killed_drivers_job_was_adopted(finished: Site) -> None:
     assert "adopted Job base-model-" in (finished.project / "driver.log").read_text()
 
 
+def test_the_evicted_training_went_on_from_its_checkpoint(finished: Site) -> None:
+    """The bar of the second pod does not begin at 0, and both together come to the end."""
+    seen = finished.progress()
+    begins = [i for i, (before, after) in enumerate(zip([POLICY, *seen], seen)) if after < before]
+    assert len(begins) == 2, seen
+    assert seen[begins[0]] == 0
+    assert 0 < seen[begins[1]] < POLICY
+    assert seen[-1] == POLICY
+
+
 def test_no_secret_is_written_down(finished: Site) -> None:
     """Not in a manifest, a log, a run folder, a record, or what Prefect keeps."""
     jobs = json.dumps([finished.lab.get(finished.namespace, kind) for kind in ("jobs", "pods", "events", "configmaps")])
@@ -170,8 +199,9 @@ def test_the_plan_asks_the_server_about_every_job(finished: Site) -> None:
 
 def test_another_machine_finds_what_was_made(finished: Site, tmp_path: Path) -> None:
     """A fresh clone with nothing but the bucket: every step is a hit, nothing runs."""
-    made = labs.yaml.safe_load((finished.project / "k8s" / "profiles" / "lab.yaml").read_text())
+    made = yaml.safe_load((finished.project / "k8s" / "profiles" / "lab.yaml").read_text())
     clone = labs.make_cluster_project(tmp_path / "clone", made)
+    lengthen(clone)
     Site(finished.lab, clone, finished.namespace, {**finished.env, **environment(clone)} | _kept(finished.env)).preflow(
         "run", "align", "--runner", "kubernetes", "--cluster", "lab"
     )
