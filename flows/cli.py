@@ -162,15 +162,9 @@ def add_feedback(
 def doctor() -> None:
     """Check this machine and this project; every problem comes with its remedy."""
     env.prepare()
-    from flows.doctor import examine
+    from flows.doctor import examine, show
 
-    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
-    bad = False
-    for finding in examine():
-        remedy = f"  [dim]{finding.remedy}[/]" if finding.remedy and finding.level != "ok" else ""
-        console.print(f"{marks[finding.level]} {finding.what}{remedy}")
-        bad = bad or finding.level == "bad"
-    raise typer.Exit(2 if bad else 0)
+    raise typer.Exit(0 if show(examine(), console) else 2)
 
 
 def main() -> None:

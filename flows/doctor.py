@@ -6,11 +6,12 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from rich.console import Console
 
 from components.contract.run import home
 from flows import env
@@ -127,6 +128,20 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     stores,
     stale,
 )
+
+
+def show(findings: Iterable[Finding], console: Console) -> bool:
+    """Print findings as they come; whether all is well enough."""
+    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
+    bad = False
+    for finding in findings:
+        console.print(marks[finding.level], end=" ")
+        console.print(finding.what, markup=False, end="")
+        console.print(
+            f"  {finding.remedy}" if finding.remedy and finding.level != "ok" else "", markup=False, style="dim"
+        )
+        bad = bad or finding.level == "bad"
+    return not bad
 
 
 def examine() -> Iterator[Finding]:

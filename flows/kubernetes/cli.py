@@ -88,15 +88,11 @@ def check(cluster: ClusterName = "") -> None:
 
     Example: [bold]preflow k8s check --cluster kind[/]
     """
+    from flows.doctor import show
     from flows.kubernetes.check import examine
 
-    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
-    bad = False
-    for finding in examine(_runner(_settings("align", cluster, "", "", []))):
-        remedy = f"  [dim]{finding.remedy}[/]" if finding.remedy and finding.level != "ok" else ""
-        console.print(f"{marks[finding.level]} {finding.what}{remedy}")
-        bad = bad or finding.level == "bad"
-    raise typer.Exit(2 if bad else 0)
+    runner = _runner(_settings("align", cluster, "", "", []))
+    raise typer.Exit(0 if show(examine(runner), console) else 2)
 
 
 @app.command()
@@ -140,7 +136,7 @@ def sweep(
 
     if not cluster:
         raise ParamsError("--cluster: no cluster is named. Add --cluster NAME, a file of k8s/profiles.")
-    chosen = load_cluster(cluster, Path.cwd(), image="none:here")
+    chosen = load_cluster(cluster, Path.cwd(), runs_steps=False)
     count = 0
     for line in go(Api(chosen), chosen, dry_run=dry_run):
         console.print(line, markup=False)

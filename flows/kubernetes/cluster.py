@@ -165,10 +165,10 @@ def cluster_names(project: Path) -> list[str]:
     return sorted(path.stem for path in (project / FOLDER).glob("*.yaml"))
 
 
-def load_cluster(name: str, project: Path, image: str = "") -> Cluster:
+def load_cluster(name: str, project: Path, image: str = "", *, runs_steps: bool = True) -> Cluster:
     """A profile of `project`/k8s/profiles. Raises ParamsError.
 
-    `image` (the flow's own, $PREFLOW_IMAGE) is used where the profile names none.
+    `image` (the flow's own, $PREFLOW_IMAGE) is used where the profile names none; without `runs_steps` none is needed.
     """
     if name not in cluster_names(project):
         raise ParamsError(f"--cluster {name}: no {FOLDER / name}.yaml here.{nearest(name, cluster_names(project))}")
@@ -178,11 +178,16 @@ def load_cluster(name: str, project: Path, image: str = "") -> Cluster:
     for step in cluster.steps:
         if step not in (known := _steps(project)):
             raise ParamsError(f"{where}.steps: no step '{step}'.{nearest(step, known)}")
-    if cluster.image:
+    if cluster.image or not runs_steps:
         return cluster
     if not image:
         raise ParamsError(f"{where}.image: no image is named, here or in PREFLOW_IMAGE. Write name@sha256:...")
-    return replace(cluster, image=image)
+    cluster = replace(cluster, image=image)
+    try:
+        _check_image(cluster)
+    except ParamsError as error:
+        raise ParamsError(f"PREFLOW_IMAGE, for want of {where}.{error}") from None
+    return cluster
 
 
 def _steps(project: Path) -> set[str]:

@@ -222,5 +222,8 @@ def test_an_unknown_profile_names_the_nearest() -> None:
         load_cluster("gpu-clutser", ROOT)
 
 
-def test_a_flow_in_the_cluster_lends_its_image(tmp_path: Path) -> None:
+def test_a_flow_in_the_cluster_lends_its_image_by_digest() -> None:
     assert load_cluster("gpu-cluster", ROOT, image=IMAGE).image == IMAGE
+    with pytest.raises(ParamsError, match=r"PREFLOW_IMAGE.*by digest"):
+        load_cluster("gpu-cluster", ROOT, image="reg.example/preflow:1.0")
+    assert load_cluster("gpu-cluster", ROOT, runs_steps=False).image == "", "the sweeper runs no steps"
