@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.graph import Graph, Handle, Node
-from flows.outcome import open_run
+from flows.outcome import cancellable, open_run
 from flows.settings import Profile, load_settings
 
 
@@ -58,6 +58,7 @@ def wire(at: Graph, raw: Handle | None = None, sources: tuple[str, ...] = Profil
 
 
 @flow(name="align")
+@cancellable
 def align(
     profile: str = "", raw: str = "", overrides: tuple[str, ...] = (), runner: str = "", cluster: str = ""
 ) -> dict[str, str]:

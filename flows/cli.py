@@ -70,15 +70,18 @@ def run(
     open_runner(settings)
     with prefect_api():
         from prefect import tags
+        from prefect.exceptions import CancelledRun
 
         from flows.catalogue import FLOWS
         from flows.run_folder import mark_interrupted
 
         mark_interrupted(Path("runs"), alive)
-        with tags(driver_tag()):
-            table = FLOWS[flow].run(
-                profile=profile, raw=raw, overrides=tuple(overrides), runner=settings.runner, cluster=settings.cluster
-            )
+        where = {"runner": settings.runner, "cluster": settings.cluster}
+        try:
+            with tags(driver_tag()):
+                table = FLOWS[flow].run(profile=profile, raw=raw, overrides=tuple(overrides), **where)
+        except CancelledRun as error:
+            raise UserError(f"{flow}: the run was cancelled. Run it again: finished steps are kept.") from error
     _print_table(f"{flow}: outcome", table)
     console.print(
         "Dashboards: [bold]preflow ui[/] serves Prefect (http://127.0.0.1:4200) and MLflow (http://127.0.0.1:5000)"

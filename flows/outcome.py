@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec
 
 import prefect.runtime
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import TagsContext
+from prefect.states import Cancelled
 
 from components.contract.record import Record
 from components.errors import PreflowError
@@ -19,6 +21,8 @@ from flows.run_folder import estimate
 from flows.runner import RunCancelled
 from flows.settings import Settings
 from flows.step import Run
+
+P = ParamSpec("P")
 
 # metric -> what a person calls it, in the order of the closing table
 HEADLINES = {
@@ -97,7 +101,6 @@ def open_run(settings: Settings) -> Iterator[ConcludedRun]:
             yield run
     except RunCancelled as error:
         run.folder.end("cancelled", str(error))
-        _say_cancelled(str(error))
         raise
     except Exception as error:
         run.folder.end("failed", str(error))
@@ -107,15 +110,20 @@ def open_run(settings: Settings) -> Iterator[ConcludedRun]:
         raise
 
 
-def _say_cancelled(message: str) -> None:
-    """Cancelling -> Cancelled: Prefect waits for whoever runs the flow to say so."""
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled
+def cancellable(body: Callable[P, dict[str, str]]) -> Callable[P, dict[str, str]]:
+    """The body of a flow that ends as Cancelled, and not as Failed, when its run was cancelled in the midst of a step.
 
-    run_id = prefect.runtime.flow_run.id
-    if run_id is not None:
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run_id, Cancelled(message=message), force=True)
+    Prefect waits for whoever runs the flow to say so, and takes a state that a flow returns as its end.
+    """
+
+    @functools.wraps(body)
+    def ends(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return body(*args, **kwargs)
+        except RunCancelled as error:
+            return Cancelled(message=str(error))
+
+    return ends
 
 
 def summary(run: Run, message: str = "") -> dict[str, str]:

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.align import candidate, judgement
 from flows.graph import Graph, Handle, Node
-from flows.outcome import open_run
+from flows.outcome import cancellable, open_run
 from flows.runner import Runner
 from flows.settings import Profile, Settings, load_settings
 
@@ -22,6 +22,7 @@ def wire(
 
 
 @flow(name="retrain")
+@cancellable
 def retrain(
     profile: str = "", raw: str = "", overrides: tuple[str, ...] = (), runner: str = "", cluster: str = ""
 ) -> dict[str, str]:
