@@ -50,6 +50,7 @@ class Attempt:
         self.document: Document | None = None
         self.pods: dict[str, Document] = {}  # every pod that was seen, by uid
         self.there: set[str] = set()  # the uids of those that still are
+        self.released: set[str] = set()  # those that a queue took away: they are no loss, others come for them
         self.followers: dict[str, Following] = {}
         self.mine = True
         self._said = ""
@@ -155,8 +156,13 @@ class Attempt:
             self._beat()
             self._look()
             self._follow()
-            if self.gang and (why := status.lost(list(self.pods.values()))):
+            if status.suspended(self.document):
+                self.released |= set(self.pods)
+            elif self.gang and (why := status.lost(self._counted())):
                 raise PodLost(self.job.step, f"{why}, and the other pods of the gang wait for it", self.log_file)
+
+    def _counted(self) -> list[Document]:
+        return [pod for uid, pod in self.pods.items() if uid not in self.released]
 
     def _take(self) -> None:
         """What the watchers have seen, waiting a second for the first of it."""
@@ -253,8 +259,8 @@ class Attempt:
             return
         for uid in sorted(self.there, key=lambda uid: status.index(self.pods[uid])):
             self._append_log(self.pods[uid])
-        pods = list(self.pods.values())
-        raise status.failure(self.job.step, self.document, pods, self.cluster, self.log_file, list(self.sink.tail))
+        tail = list(self.sink.tail)
+        raise status.failure(self.job.step, self.document, self._counted(), self.cluster, self.log_file, tail)
 
     def _append_log(self, pod: Document) -> None:
         """The last lines of a pod whose log was not followed, for the run folder."""

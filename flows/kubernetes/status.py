@@ -44,11 +44,16 @@ def situation(job: Document | None, pods: Sequence[Document], events: Iterable[D
     if finished(job):
         return Situation("ended", "the Job has ended")
     events = list(events)
-    if _condition(job, "Suspended") or job["spec"].get("suspend"):
+    if suspended(job):
         return Situation("queued", f"queued: suspended until there is room{_last(events, ': ')}")
     if not pods:
         return _no_pod(events)
     return max((_pod(pod, events) for pod in pods), key=lambda found: _ORDER[found.phase])
+
+
+def suspended(job: Document) -> bool:
+    """A queue holds it back, or has taken its pods away to start them again later."""
+    return _condition(job, "Suspended") or bool(job["spec"].get("suspend"))
 
 
 _ORDER = {"running": 0, "starting": 1, "pulling": 2, "pending": 3}  # a gang is as far as its last pod

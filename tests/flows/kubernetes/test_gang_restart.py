@@ -152,6 +152,42 @@ def test_a_lost_pod_restarts_the_whole_gang_as_the_next_attempt(job: Job, tmp_pa
     assert sum("not counted as a failure" in line for line in lines) == 2
 
 
+def test_a_gang_that_its_queue_suspends_is_not_lost(job: Job, tmp_path: Path) -> None:
+    """Kueue makes room for others: the pods go together and come back together, and it is the same attempt."""
+
+    def play(server: Server, made: Document) -> None:
+        both_run(server, made)
+        server.put("jobs", {**made, "spec": {**made["spec"], "suspend": True}})
+
+    def again(server: Server) -> None:
+        (made,) = server.there["jobs"].values()
+        for pod in list(server.there["pods"].values()):
+            pod["metadata"]["deletionTimestamp"] = "2026-11-24T00:00:00Z"
+            server.put("pods", pod)
+        made = {**made, "spec": {**made["spec"], "suspend": False}}
+        server.put("jobs", made)
+        for pod in (server.pod(made, 0), server.pod(made, 1)):
+            pod["metadata"]["uid"] += "-again"
+            server.put("pods", pod, "ADDED")
+        server.end(made, "Complete")
+
+    server = Server(play)
+    lines: list[str] = []
+    resumed: list[bool] = []
+
+    def cancelled() -> bool:
+        if any("queued" in line for line in lines) and not resumed:
+            resumed.append(True)
+            again(server)
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.kubernetes.attempt.ASK", 0.1)
+        Attempt(server, GANG, job, tmp_path / "log", lines.append, cancelled, {}).run()
+    assert resumed
+    assert not server.deleted
+
+
 def test_patience_with_lost_pods_ends(job: Job, tmp_path: Path) -> None:
     def play(server: Server, made: Document) -> None:
         server.put("pods", server.pod(made, 0, conditions=[true("DisruptionTarget", "PreemptionByScheduler")]))
