@@ -124,8 +124,8 @@ def make_namespace(lab: Lab, name: str, secrets: dict[str, str]) -> None:
             documents.append(document)
     secret = {"apiVersion": "v1", "kind": "Secret", "stringData": secrets}
     documents.append({**secret, "metadata": {"name": "preflow-store", "namespace": name}})
-    for claim, folder in image().items():
-        documents += _claim(name, claim, folder)
+    for volume, folder in image().items():
+        documents += claim(name, volume, folder)
     lab.apply(*documents)
     eventually(lambda: {c["status"].get("phase") for c in lab.get(name, "persistentvolumeclaims")} == {"Bound"})
 
@@ -135,7 +135,7 @@ def image() -> dict[str, Path]:
     return {"python": Path(sys.base_prefix), "packages": Path(sysconfig.get_paths()["purelib"]), "code": REPO}
 
 
-def _claim(namespace: str, name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def claim(namespace: str, name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     size, modes = {"storage": "1Gi"}, ["ReadOnlyMany"]
     volume = {
         "apiVersion": "v1",

@@ -32,6 +32,15 @@ pytestmark = pytest.mark.cluster
 
 # as a step does: without a handler process 1 of a container ignores SIGTERM to the end of its grace period
 POLITE = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+OUT_OF_MEMORY = """
+import time
+from components.contract.memory import watch_memory
+watch_memory(0.05)
+blocks = []
+while True:
+    blocks.append(bytearray(20 << 20))
+    time.sleep(0.1)
+"""
 
 
 class Toy:
@@ -91,7 +100,7 @@ def test_a_step_runs_and_its_lines_arrive(step: Toy) -> None:
         ("import sys; print('error: params.x: WHAT. REMEDY.'); sys.exit(2)", failures.UserMistake, "params.x: WHAT"),
         ("import sys; sys.exit(3)", failures.BadData, "exit code 3"),
         ("1 / 0", failures.StepCrashed, "ZeroDivisionError"),
-        ("x = bytearray(700 << 20); import time; time.sleep(60)", failures.OutOfMemory, "limit of 512Mi"),
+        (OUT_OF_MEMORY, failures.OutOfMemory, "GiB when it last looked, and was killed at its limit of 512Mi"),
     ],
 )
 def test_the_end_of_a_step_has_a_name(step: Toy, script: str, kind: type[JobFailed], words: str) -> None:
@@ -315,6 +324,21 @@ def test_a_profile_the_server_does_not_take_is_refused(step: Toy, project: Path,
     write_profile(project, {**made, "placement": {"nodeSelector": {"not a label": "x"}}})
     with pytest.raises(Refused, match="not a label"):
         step.run(step.job("print('never')"))
+
+
+# ---- by hand
+
+
+def test_one_step_without_prefect(project: Path, lab: Lab, namespace: str) -> None:
+    """Each needs what the one before it made; what has not been made is said before anything runs."""
+    too_early = preflow(project, "k8s", "submit", "align", "human_feedback", "-c", "lab", check=False, env=_registry())
+    assert too_early.returncode == 2
+    assert "its input simulated_feedback.raw has not been made" in too_early.stderr
+    for step in ("simulated_feedback", "human_feedback"):
+        said = preflow(project, "k8s", "submit", "align", step, "--cluster", "lab", env=_registry()).stdout
+        assert f"{step}@1" in said
+    assert (project / "artifacts/align/human_feedback/feedback.record.json").is_file()
+    assert not (project / "artifacts/align/human_feedback/feedback").exists(), "the data stays in the remote"
 
 
 # ---- helpers
