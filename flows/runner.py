@@ -241,7 +241,7 @@ def run_local(job: Job, log_file: Path, emit: Emit) -> None:
         start_new_session=True,  # Ctrl-C reaches the driver only, which passes it on below
     )
     try:
-        with log_file.open("a", encoding="utf-8") as log:
+        with log_file.open("a", encoding="utf-8", buffering=1) as log:  # a person reads it while it grows
             sink = LineSink(log.write, emit)
             assert process.stdout is not None
             for line in process.stdout:  # universal newlines: a bar's carriage returns end lines too

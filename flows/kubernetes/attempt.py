@@ -62,7 +62,7 @@ class Attempt:
         document = self._patiently(lambda: self._adopt() or self._submit())
         self.document, self.name, self.uid = document, document["metadata"]["name"], document["metadata"]["uid"]
         with ExitStack() as stack:
-            log = stack.enter_context(self.log_file.open("a", encoding="utf-8"))
+            log = stack.enter_context(self.log_file.open("a", encoding="utf-8", buffering=1))
             self.sink = LineSink(log.write, self.emit)
             patience = 60 * self.cluster.patience.unreachable_minutes
             for kind in ("jobs", "pods"):

@@ -46,6 +46,19 @@ def test_lines_arrive_while_the_step_runs_and_are_kept(monkeypatch: pytest.Monke
     assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
 
 
+def test_the_log_file_grows_with_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who looks into the run folder while a step runs sees what it has said so far."""
+    seen: list[str] = []
+
+    def emit(line: str) -> None:
+        seen.append((tmp_path / "log").read_text())
+
+    run_local(
+        job(monkeypatch, "print('one', flush=True); import time; time.sleep(0.5); print('two')"), tmp_path / "log", emit
+    )
+    assert seen[0] == "one\n"
+
+
 def test_a_progress_bar_does_not_flood_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lines: list[str] = []
     script = "import sys\nfor i in range(101): sys.stderr.write(f'\\rtrain: {i}%|##| {i}/100'); sys.stderr.flush()"

@@ -259,6 +259,7 @@ def test_an_api_server_that_restarts_costs_nothing(step: Toy, lab: Lab, namespac
     script = "import time\nfor i in range(15):\n    print('line', i, flush=True)\n    time.sleep(1)"
     thread = _in_background(step, step.job(script))
     eventually(lambda: "line 2" in step.lines)
+    assert "line 2" in step.log.read_text(), "the log file grows with the step"
     lab.kill_api_server()
     time.sleep(2)
     lab.up()
