@@ -60,8 +60,12 @@ def data_dir() -> Path:
     return path
 
 
+LONGEST = ("tests/flows/test_align.py",)  # begin with what takes longest, so that no worker ends alone
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """GPU tests skip where there is no accelerator, and say so."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu:
         return
