@@ -60,8 +60,8 @@ def pod(name: str, namespace: str, made: dict[str, Any], env: dict[str, str], *c
 def test_a_flow_in_a_pod_and_what_its_crash_leaves(
     place: Path, made: dict[str, Any], lab: Lab, store: S3, own_namespace: str
 ) -> None:
-    """It submits with its token alone. When it is taken away at once, its last act or the sweeper, a pod like it with the
-    same account, ends what it left: nothing of it runs on."""
+    """It submits with its token alone. When it is taken away at once, its last act or the sweeper, a pod with the same
+    account, ends what it left: nothing of it runs on."""
     run = ("run", "align", "--runner", "kubernetes", "--cluster", "lab")
     lab.apply(pod("flow", own_namespace, made, {}, *run))
 
