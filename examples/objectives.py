@@ -6,7 +6,7 @@ python examples/objectives.py
 import torch
 
 from components.contract import Choice
-from components.objectives import CATALOGUE, bind, needs
+from components.objectives import OBJECTIVES, bind
 
 # Two comparisons: summed log-probabilities of the completions under the policy and under the reference.
 quantities = {
@@ -18,10 +18,10 @@ quantities = {
     "rejected_lengths": torch.tensor([6.0, 4.0]),
 }
 
-for name, row in CATALOGUE.items():
-    if row.family != "pair" or not set(needs(name)) <= set(quantities):
+for row in OBJECTIVES:
+    if row.facts["family"] != "pair" or not set(row.needs) <= set(quantities):
         continue
-    loss = bind(Choice(name))(**{need: quantities[need] for need in needs(name)})
+    loss = bind(Choice(row.name))(**{need: quantities[need] for need in row.needs})
     (slope,) = torch.autograd.grad(loss.sum(), quantities["chosen_logps"])
     values, slopes = ([round(x, 4) for x in tensor.tolist()] for tensor in (loss, slope))
-    print(f"{name:<9} loss {values}  d loss / d chosen {slopes}")
+    print(f"{row.name:<9} loss {values}  d loss / d chosen {slopes}")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from components.contract.params import build, dump, merge, override, parse_assignment, read_params_file
+from components.contract.params import assignment, build, dump, merge, parse_assignment, read_params_file
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, nearest
 from flows.graph import Graph, Handle
@@ -79,12 +79,13 @@ class Settings:
         return self.workspace / step / port
 
     def section(self, step: str, spec: Spec) -> dict[str, Any]:
-        """The resolved parameters of a step, every field included."""
+        """The resolved parameters of a step as its identity holds them: every field but those that say how it is
+        carried out."""
         if step not in self.params:
             raise ParamsError(
                 f"params.yaml: no section '{step}'. Add it (see `python -m components show {spec.name}`)."
             )
-        resolved = dump(build(load_params_class(spec), self.params[step], f"params.{step}"))
+        resolved = dump(build(load_params_class(spec), self.params[step], f"params.{step}"), execution=False)
         assert isinstance(resolved, dict)
         return resolved
 
@@ -112,12 +113,12 @@ def load_settings(
     for section in chosen.params:
         if section not in params:
             raise ParamsError(f"profile {profile}: no section '{section}' in params.yaml.{nearest(section, params)}")
-    params = merge(params, chosen.params)
+    params = {**params, **{name: _over(name, params[name], values) for name, values in chosen.params.items()}}
     for text in overrides:
-        keys, _ = parse_assignment(text)
+        keys, value = parse_assignment(text)
         if keys[0] not in params or len(keys) < 2:
             raise ParamsError(f"--set {text}: no step '{keys[0]}'.{nearest(keys[0], params)} Write STEP.KEY=VALUE.")
-        params = override(params, text)
+        params[keys[0]] = _over(keys[0], params[keys[0]], assignment(keys[1:], value))
     for section, values in params.items():  # every mistake is named now, before anything runs
         if section in all_specs():
             build(load_params_class(load_spec(section)), values, f"params.{section}")
@@ -131,6 +132,11 @@ def load_settings(
         overridden=bool(overrides or raw),
         **_where(runner or chosen.runner, cluster or chosen.cluster),
     )
+
+
+def _over(section: str, base: dict[str, Any] | None, overlay: dict[str, Any] | None) -> dict[str, Any]:
+    cls = load_params_class(load_spec(section)) if section in all_specs() else None
+    return merge(cls, base or {}, overlay or {})
 
 
 RUNNERS = get_args(Literal["local", "kubernetes"])

@@ -4,13 +4,14 @@ A component is a folder with `component.yaml` (what an orchestrator must know), 
 `run.py` (`def run(params, inputs, outputs) -> Metrics`). Everything else is done here, once.
 """
 
-from components.contract.params import Choice, build, dump, field_docs
+from components.contract.params import EXECUTION, Choice, build, dump, field_docs
 from components.contract.record import Record, identity, load_record, record_path
 from components.contract.run import Input, Inputs, Metrics, Outputs, run_component
 from components.contract.spec import ARTIFACT_TYPES, Port, Spec, all_specs, check_artifact, load_params_class, load_spec
 
 __all__ = [
     "ARTIFACT_TYPES",
+    "EXECUTION",
     "Choice",
     "Input",
     "Inputs",

@@ -9,26 +9,42 @@ import math
 import textwrap
 import types
 import typing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, runtime_checkable
 
 import yaml
 
+from components.contract.ranges import Range
 from components.errors import ParamsError, nearest
 
 T = TypeVar("T")
 
+EXECUTION: Mapping[str, Any] = types.MappingProxyType({"execution": True})
+"""`field(default=5, metadata=EXECUTION)`: how a step is carried out, not what it makes. Such a field can change no bit
+of an output; it is no part of the identity, is not written into params.yaml, and may change while a step resumes."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of a catalogue with its knobs. In YAML: `{name: dpo, beta: 0.1}`.
+    """A chosen row of a table with all its knobs. In YAML: `{name: dpo, revision: 1, beta: 0.1}`.
 
-    Only the shape is checked here (torch-free); the step binds the knobs to the function's signature.
+    Left out knobs take the row's defaults and are then there; `revision` is the row's and may be left out.
     """
 
     name: str
-    knobs: dict[str, float | str | bool] = field(default_factory=dict)
+    knobs: dict[str, Any] = field(default_factory=dict)
+    revision: int = 1
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What stands in `Annotated[Choice, CHOOSER]`: a table, or some rows of one (see `table`)."""
+
+    def choose(self, where: str, value: Any) -> Any:
+        """The value that `{name: ROW, knob: ...}` describes: a Choice, or an instance of the row's class."""
+        ...
 
 
 def _kind(value: Any) -> str:
@@ -56,35 +72,38 @@ def _is_float(text: str) -> bool:
     return True
 
 
-def _choice(where: str, value: Any) -> Choice:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise ParamsError(f"{where}: must be {{name: ..., knob: value}} (got {_kind(value)}). Give at least a name.")
-    knobs = {key: knob for key, knob in value.items() if key != "name"}
-    for key, knob in knobs.items():
-        if not isinstance(knob, (int, float, str, bool)):
-            raise ParamsError(f"{where}.{key}: a knob is a number, text or true/false (got {_kind(knob)}). Fix it.")
-        if isinstance(knob, str) and _is_float(knob):
-            raise ParamsError(f"{where}.{key}: text that looks like a number (got '{knob}'). Write 1.0e-5, not 1e-5.")
-        if isinstance(knob, float) and not math.isfinite(knob):
-            raise ParamsError(f"{where}.{key}: must be a finite number (got {knob}). Write one.")
-    return Choice(value["name"], knobs)
+def _annotated(where: str, annotation: Any, value: Any) -> Any:
+    base, *facts = get_args(annotation)
+    for fact in facts:
+        if isinstance(fact, Chooser):
+            return fact.choose(where, value)
+    built = coerce(where, base, value)
+    for fact in facts:
+        if isinstance(fact, Range) and built not in fact:
+            raise ParamsError(f"{where}: must be {fact} (got {built}). Choose such a number.")
+    return built
 
 
-def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per kind of annotation, nothing else
+def _one_of(where: str, arms: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in arms:
+        return None
+    return coerce(where, next(arm for arm in arms if arm is not type(None)), value)
+
+
+def coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per kind of annotation, nothing else
+    """A plain value as what `annotation` asks for. Raises ParamsError."""
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return value
+    if origin is Annotated:
+        return _annotated(where, annotation, value)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _coerce(where, next(arg for arg in args if arg is not type(None)), value)
+        return _one_of(where, args, value)
     if origin is Literal:
         if not any(value == arg and type(value) is type(arg) for arg in args):
             hint = nearest(value, map(str, args)) if isinstance(value, str) else f" Known: {', '.join(map(str, args))}."
             raise ParamsError(f"{where}: not one of the choices (got {_kind(value)}).{hint}")
         return value
-    if annotation is Choice:
-        return _choice(where, value)
     if dataclasses.is_dataclass(annotation):
         return build(typing.cast(type, annotation), value, where)
     if origin in (tuple, list):
@@ -92,11 +111,11 @@ def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per k
             raise ParamsError(f"{where}: must be a list (got {_kind(value)}). Write [a, b].")
         if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
             raise ParamsError(f"{where}: must have {len(args)} items (got {len(value)}). Write that many.")
-        return tuple(_coerce(f"{where}[{i}]", args[0], item) for i, item in enumerate(value))
+        return tuple(coerce(f"{where}[{i}]", args[0], item) for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             raise ParamsError(f"{where}: must be a mapping (got {_kind(value)}). Write {{key: value}}.")
-        return {_coerce(where, args[0], k): _coerce(f"{where}.{k}", args[1], v) for k, v in value.items()}
+        return {coerce(where, args[0], k): coerce(f"{where}.{k}", args[1], v) for k, v in value.items()}
     if annotation in (int, float):
         return _number(where, value, annotation)
     if not isinstance(value, annotation):
@@ -107,25 +126,48 @@ def _coerce(where: str, annotation: Any, value: Any) -> Any:  # one branch per k
     return value
 
 
+def hints(cls: type) -> dict[str, Any]:
+    """The annotation of every field, ranges and tables included."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def nested(annotation: Any) -> type | None:
+    """The parameter class that a field holds; None for any other field, a choice included."""
+    return annotation if dataclasses.is_dataclass(annotation) else None  # type: ignore[return-value]
+
+
+def default_of(f: dataclasses.Field[Any]) -> Any:
+    """The plain form of a field's default, MISSING if it has none."""
+    if f.default is not dataclasses.MISSING:
+        return dump(f.default)
+    return dataclasses.MISSING if f.default_factory is dataclasses.MISSING else dump(f.default_factory())
+
+
 def build(cls: type[T], mapping: Any, where: str) -> T:
     """Build a frozen dataclass from a mapping; absent keys take their defaults. Raises ParamsError.
 
-    A `check(self) -> None` method on the dataclass may raise ParamsError for rules over several fields.
+    A nested class that is given in part keeps the outer default's other fields. A `check(self) -> None` method on the
+    dataclass may raise ParamsError for rules over several fields.
     """
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, dict):
         raise ParamsError(f"{where}: must be a mapping of parameters (got {_kind(mapping)}). Write key: value lines.")
-    hints = typing.get_type_hints(cls)
+    kinds = hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
             raise ParamsError(f"{where}: unknown key '{key}'.{nearest(str(key), fields)}")
-    values = {name: _coerce(f"{where}.{name}", hints[name], mapping[name]) for name in fields if name in mapping}
+    values = {}
     for name, f in fields.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if name not in values and required:
+        default = default_of(f)
+        if name not in mapping and default is dataclasses.MISSING:
             raise ParamsError(f"{where}.{name}: is required. Set it in params.yaml.")
+        value = mapping.get(name, default)
+        inner = nested(kinds[name])
+        if inner and isinstance(default, dict) and (value is None or isinstance(value, dict)):
+            value = merge(inner, default, value or {})
+        values[name] = coerce(f"{where}.{name}", kinds[name], value)
     built = cls(**values)
     check = getattr(built, "check", None)
     if check is not None:
@@ -136,16 +178,25 @@ def build(cls: type[T], mapping: Any, where: str) -> T:
     return built
 
 
-def dump(params: Any) -> Any:
-    """The plain (YAML/JSON) form of built parameters, every field included; `build` reads it back."""
+def dump(params: Any, *, execution: bool = True) -> Any:
+    """The plain (YAML/JSON) form of built parameters, every field included; `build` reads it back.
+
+    Without `execution` it is what the identity of a step holds: fields that are marked EXECUTION are left out.
+    """
     if isinstance(params, Choice):
-        return {"name": params.name, **params.knobs}
+        return {"name": params.name, "revision": params.revision, **params.knobs}
     if dataclasses.is_dataclass(params) and not isinstance(params, type):
-        return {f.name: dump(getattr(params, f.name)) for f in dataclasses.fields(params)}
+        row = getattr(params, "ROW", None)
+        plain = {
+            f.name: dump(getattr(params, f.name), execution=execution)
+            for f in dataclasses.fields(params)
+            if execution or not f.metadata.get("execution")
+        }
+        return plain if row is None else {"name": row.name, "revision": row.revision, **plain}
     if isinstance(params, (list, tuple)):
-        return [dump(item) for item in params]
+        return [dump(item, execution=execution) for item in params]
     if isinstance(params, dict):
-        return {key: dump(value) for key, value in params.items()}
+        return {key: dump(value, execution=execution) for key, value in params.items()}
     return params
 
 
@@ -154,16 +205,13 @@ def as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("\n...\n").strip()
 
 
-def missing_keys(cls: type, mapping: Any, where: str) -> list[str]:
-    """Fields that stand in the dataclass but not in the mapping (DVC cannot see a changed default it is not shown)."""
-    hints = typing.get_type_hints(cls)
-    missing = []
-    for f in dataclasses.fields(cls):
-        if f.name not in (mapping or {}):
-            missing.append(f"{where}.{f.name}")
-        elif dataclasses.is_dataclass(hints[f.name]) and hints[f.name] is not Choice:
-            missing += missing_keys(hints[f.name], mapping[f.name], f"{where}.{f.name}")
-    return missing
+def missing_keys(complete: Mapping[str, Any], given: Any, where: str) -> Iterator[str]:
+    """Keys of `complete` that do not stand in `given` (DVC cannot see a changed default it is not shown)."""
+    for key, value in complete.items():
+        if not isinstance(given, dict) or key not in given:
+            yield f"{where}.{key}"
+        elif isinstance(value, dict):
+            yield from missing_keys(value, given[key], f"{where}.{key}")
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -213,27 +261,35 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         raise ParamsError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
 
 
-CHOICE = "objective"  # the field name of every Choice, so that merging needs no classes (tests/house watches it)
+def merge(cls: type | None, base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`overlay` over `base`, plain parameters of `cls`, mapping by mapping.
 
-
-def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`overlay` over `base`, mapping by mapping. A Choice with another `name` replaces the old one with its knobs."""
+    Where a field is a choice and `overlay` names another row, the old row goes with its knobs.
+    """
+    kinds = hints(cls) if cls is not None else {}
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
-        another = key == CHOICE and isinstance(value, dict) and isinstance(old, dict) and "name" in value
-        if another and value["name"] != old["name"]:  # type: ignore[index]
+        if not (isinstance(old, dict) and isinstance(value, dict)) or (
+            _chosen(kinds.get(key)) and value.get("name", old.get("name")) != old.get("name")
+        ):
             merged[key] = value
-        elif isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = merge(old, value)
         else:
-            merged[key] = value
+            merged[key] = merge(nested(kinds.get(key)), old, value)
     return merged
 
 
-def override(base: dict[str, Any], text: str) -> dict[str, Any]:
-    """`base` with one `a.b=c` over it. A wrong key is named when the parameters are built."""
-    keys, value = parse_assignment(text)
+def _chosen(annotation: Any) -> bool:
+    return get_origin(annotation) is Annotated and any(isinstance(fact, Chooser) for fact in get_args(annotation)[1:])
+
+
+def override(cls: type, base: dict[str, Any], text: str) -> dict[str, Any]:
+    """`base`, the parameters of `cls`, with one `a.b=c` over it. A wrong key is named when they are built."""
+    return merge(cls, base, assignment(*parse_assignment(text)))
+
+
+def assignment(keys: list[str], value: Any) -> Any:
+    """(["a", "b"], c) -> {a: {b: c}}."""
     for key in reversed(keys):
         value = {key: value}
-    return merge(base, value)
+    return value

@@ -143,7 +143,7 @@ def prepare(spec: Spec, params: Any, paths: Mapping[str, Sequence[Path]]) -> Ste
         for port in spec.inputs
     }
     inputs = Inputs(items, spec)
-    return Step(spec, params, inputs, identity(spec.ref, dump(params), inputs.ids()))
+    return Step(spec, params, inputs, identity(spec.ref, dump(params, execution=False), inputs.ids()))
 
 
 def _input(spec: Spec, port: str, path: Path) -> Input:
@@ -225,7 +225,7 @@ def _record(step: Step, folders: dict[str, Path], metrics: dict[str, Any]) -> Re
     return Record(
         component=step.spec.ref,
         identity=step.identity,
-        params=dump(step.params),
+        params=dump(step.params, execution=False),
         inputs=step.inputs.ids(),
         outputs={port: artifacts.content_id(folder) for port, folder in folders.items()},
         metrics=metrics,

@@ -95,7 +95,7 @@ def _write(
     page = Page(
         identity=outputs.identity,
         provenance=[describe(item) for item in inputs],
-        params=json.dumps(dump(params), indent=1, ensure_ascii=False),
+        params=json.dumps(dump(params, execution=False), indent=1, ensure_ascii=False),
         training_log=_training_log(inputs["policy"].path),
         sample=sample,
         selected=selected,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import pstdev
 from typing import Literal
 
-from components.samples import Sample
+from components.records.samples import Sample
 
 Factors = tuple[float, ...]
 

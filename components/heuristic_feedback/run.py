@@ -9,10 +9,10 @@ from graphlib import CycleError, TopologicalSorter
 from tqdm import tqdm
 
 from components.contract import Inputs, Metrics, Outputs
-from components.feedback import write_feedback
 from components.heuristic_feedback.params import Params
 from components.heuristic_feedback.rules import RULES, decide, thresholds
-from components.samples import SamplePair, pair_record, pair_up, read_origin, read_samples
+from components.records.feedback import write_feedback
+from components.records.samples import SamplePair, pair_record, pair_up, read_origin, read_samples
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import DataError
-from components.feedback import write_feedback
 from components.human_feedback.params import Params
 from components.records import Record, prompt_key
+from components.records.feedback import write_feedback
 from components.records.importers import Quarantined, import_file, usable_files
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import ParamsError
-from components.feedback import write_feedback
 from components.judges import Outcome, PairItem, PairResult, judge_both_orders, judge_stats, make_judge
 from components.llm_feedback.params import Params
-from components.samples import pair_record, pair_up, read_origin, read_samples
+from components.records.feedback import write_feedback
+from components.records.samples import pair_record, pair_up, read_origin, read_samples
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:

@@ -47,3 +47,18 @@ _ALL = (
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}
+
+
+def markdown() -> list[str]:
+    """The vocabulary as lines of Markdown."""
+    head = [
+        "## Symbols and quantities",
+        "",
+        "S is the summed log-probability of a completion under the policy, R under the reference, n its tokens (EOS "
+        "included); w is the chosen and l the rejected completion; a = S_w - R_w, b = S_l - R_l, h = a - b; r is a "
+        "reward.",
+        "",
+        "| name | shape | values | meaning |",
+        "|---|---|---|---|",
+    ]
+    return head + [f"| `{q.name}` | {q.shape} | {q.kind} | {q.meaning} |" for q in QUANTITIES.values()]

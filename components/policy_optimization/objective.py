@@ -9,7 +9,7 @@ from torch import Tensor
 
 from components.contract import Choice
 from components.errors import ParamsError
-from components.objectives import CATALOGUE, bind, knobs, needs
+from components.objectives import OBJECTIVES, bind, needs
 from components.policy_optimization.data import GIVEN, SIDES
 
 KL = "reference_kl"
@@ -46,7 +46,7 @@ class Objective:
 def resolve(choice: Choice) -> Objective:
     """Raises ParamsError for an unknown objective or knob, or for one that needs what this step cannot compute."""
     function = bind(choice, tuple(SIDES))
-    family = CATALOGUE[choice.name].family
+    family = OBJECTIVES[choice.name].facts["family"]
     sides = SIDES[family]
     known = {f"{side}_{what}" for side in sides for what in ("logps", "ref_logps", "lengths")} | set(GIVEN[family])
     if len(sides) == 1:
@@ -57,5 +57,6 @@ def resolve(choice: Choice) -> Objective:
                 f"objective.name: {choice.name} needs '{need}', which {family} feedback does not give here "
                 f"(got {', '.join(sorted(known))}). Choose another objective."
             )
-    beta = {**knobs(choice.name), **choice.knobs}.get("beta", 1.0)
+    knobs = {name: knob.default for name, knob in OBJECTIVES[choice.name].knobs.items()}
+    beta = {**knobs, **choice.knobs}.get("beta", 1.0)
     return Objective(function, needs(choice.name), family, sides, float(beta))

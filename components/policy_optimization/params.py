@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from components.contract.params import Choice
 from components.errors import ParamsError
+from components.objectives.table import OBJECTIVES
 from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
 class Params:
-    objective: Choice = field(default_factory=lambda: Choice("dpo", {"beta": 0.1}))
+    objective: Annotated[Choice, OBJECTIVES.only(family=("pair", "unpaired", "demonstration"))] = field(
+        default_factory=lambda: Choice("dpo", {"beta": 0.1})
+    )
     """Objective of the catalogue with its knobs; it decides which feedback is read and whether a reference is run."""
     max_length: int = 1024
     """Most tokens of prompt plus completion; longer rows are an error, since curation gates them (nothing is cut)."""

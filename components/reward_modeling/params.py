@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from components.contract import Choice
 from components.errors import ParamsError
+from components.objectives.table import OBJECTIVES
 from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
 class Params:
-    objective: Choice = field(default_factory=lambda: Choice("bradley_terry"))
+    objective: Annotated[Choice, OBJECTIVES.only(family=("reward",))] = field(
+        default_factory=lambda: Choice("bradley_terry")
+    )
     """loss on pairs of rewards: bradley_terry (ties are left out), bradley_terry_soft (learns the probability of each
     comparison, ties included) or bradley_terry_margin (asks for more where the preference is stronger)"""
     optimization: Optimization = field(default_factory=Optimization)

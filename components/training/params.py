@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from components.contract.params import EXECUTION
 from components.errors import ParamsError
 
 
@@ -56,7 +57,7 @@ class Optimization:
     sharded: bool = False
     """Split weights, gradients and optimizer state over the processes (FSDP2) for what one device cannot hold; with
     bf16 set gradient_checkpointing too, or bf16 copies of all weights live through each step on every device."""
-    checkpoint_every: int = 200
+    checkpoint_every: int = field(default=200, metadata=EXECUTION)
     """Write a resumable checkpoint every so many steps; 0 means only when asked to stop."""
     log_every: int = 1
     """Write a line of metrics every so many steps (the values of that step's global batch)."""

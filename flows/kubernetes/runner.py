@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.contract.record import Record, load_record
-from components.contract.refs import OUTPUT, Ref
 from components.errors import UserError
 from components.remote import Remote
+from components.remote.refs import OUTPUT, Ref
 from flows import env
 from flows.kubernetes.api import Api, Exists
 from flows.kubernetes.attempt import Attempt, check_taken

@@ -168,7 +168,7 @@ def test_several_processes_are_launched_together_and_their_own_exit_code_counts(
 def test_launched_workers_end_when_the_driver_is_gone(tmp_path: Path) -> None:
     """Their parent is torchrun; they watch the driver all the same."""
     driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    code = "from components.contract.cli import _end_with_parent; import time; _end_with_parent(); time.sleep(60)"
+    code = "from components.cli import _end_with_parent; import time; _end_with_parent(); time.sleep(60)"
     env = {**os.environ, "PREFLOW_PARENT_PID": str(driver.pid), "LOCAL_RANK": "0"}
     worker = subprocess.Popen([sys.executable, "-c", code], env=env)
     time.sleep(2)

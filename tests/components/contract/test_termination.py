@@ -11,7 +11,7 @@ import pytest
 from components import errors
 from components.contract.termination import LIMIT, leave_message
 from components.errors import ParamsError, PreflowError, RecordError
-from tests.components.contract.test_cli import ARGS, Cli
+from tests.components.test_cli import ARGS, Cli
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import Input
-from components.feedback import write_feedback
 from components.feedback_curation.collect import collect, near_identical, normal
 from components.records import record_id
+from components.records.feedback import write_feedback
 from tests.components.records.samples import JUDGMENTS, pair, record
 
 

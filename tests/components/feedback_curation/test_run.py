@@ -12,9 +12,9 @@ import pytest
 
 from components.contract import Record, run_component
 from components.errors import DataError
-from components.feedback import write_feedback
 from components.feedback_curation.card import estimate_text, histogram, sample
 from components.records import comparisons, read_records, shared_prompts, validate
+from components.records.feedback import write_feedback
 from tests.components.records.samples import pair, record
 from tests.tiny import tiny_tokenizer
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.heuristic_feedback.rules import RULES, decide, repetition_and_length, thresholds
-from components.samples import Sample
+from components.records.samples import Sample
 
 values = st.tuples(st.floats(-5, 5), st.floats(-5, 5))
 limits = st.tuples(st.floats(0, 3), st.floats(0, 3))

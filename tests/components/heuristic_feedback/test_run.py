@@ -11,7 +11,7 @@ from components.contract import Record, run_component
 from components.errors import ParamsError
 from components.heuristic_feedback.run import cyclic_prompts
 from components.records import read_records, validate
-from components.samples import SamplePair, read_samples
+from components.records.samples import SamplePair, read_samples
 from tests.components.samples_artifact import write_samples
 
 ENDED = {"completion": "fine", "token_ids": [1, 2, 3, 4]}

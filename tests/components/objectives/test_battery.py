@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from components.contract import Choice
+from components.contract.ranges import Range
 from components.errors import ParamsError
-from components.objectives import CATALOGUE, FAMILIES, QUANTITIES, Direction, Reduction, bind, knobs, needs
+from components.objectives import FAMILIES, OBJECTIVES, QUANTITIES, Direction, Reduction, bind, needs
 from tests.components.objectives.cases import CASES, Case
 
-NAMES = sorted(CATALOGUE)
-DIRECTIONS = [(n, claim) for n, row in CATALOGUE.items() for claim in row.claims if isinstance(claim, Direction)]
-REDUCTIONS = [(n, claim) for n, row in CATALOGUE.items() for claim in row.claims if isinstance(claim, Reduction)]
+NAMES = sorted(OBJECTIVES.rows)
+CLAIMS = [(row.name, claim) for row in OBJECTIVES for claim in row.extra("claims", ())]
+DIRECTIONS = [(name, claim) for name, claim in CLAIMS if isinstance(claim, Direction)]
+REDUCTIONS = [(name, claim) for name, claim in CLAIMS if isinstance(claim, Reduction)]
 START = {  # what training must do to the policy's own quantities where it starts: +1 raise, -1 lower
     "pair": [({}, {"chosen_logps": 1, "rejected_logps": -1})],
     "reward": [({"preference_probability": 1.0}, {"chosen_scores": 1, "rejected_scores": -1})],
@@ -81,7 +83,7 @@ def test_every_row_has_a_hand_worked_value_and_it_is_met(name: str) -> None:
 
 
 def test_no_hand_worked_value_is_left_over() -> None:
-    assert set(CASES) == set(CATALOGUE)
+    assert set(CASES) == set(OBJECTIVES.rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,20 +92,23 @@ def test_the_vocabulary_is_closed(name: str) -> None:
     assert set(needs(name)) <= set(QUANTITIES)
 
 
+def bounds(name: str) -> dict[str, Range]:
+    """The range of every knob."""
+    return {knob: get_args(said.annotation)[1] for knob, said in OBJECTIVES[name].knobs.items()}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_says_where_it_comes_from_and_what_its_knobs_may_be(name: str) -> None:
-    row = CATALOGUE[name]
-    assert row.function.__name__ == name
-    assert row.function.__doc__
-    assert row.family in FAMILIES
-    assert all([row.paper, row.equation, row.method])
-    assert set(row.ranges) == set(knobs(name)), "one range per knob"
-    assert all(isinstance(default, float) and default in row.ranges[knob] for knob, default in knobs(name).items())
+    row = OBJECTIVES[name]
+    assert row.load().__name__ == row.name
+    assert row.facts["family"] in FAMILIES
+    assert all([row.source, row.facts["equation"], row.method, row.summary])
+    assert all(isinstance(knob.default, float) and knob.default in bounds(name)[key] for key, knob in row.knobs.items())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if knobs(name)])
+@pytest.mark.parametrize("name", [name for name in NAMES if OBJECTIVES[name].knobs])
 def test_knobs_out_of_range_are_refused(name: str) -> None:
-    for knob, allowed in CATALOGUE[name].ranges.items():
+    for knob, allowed in bounds(name).items():
         edges = [(allowed.above, 0.0), (allowed.at_least, -1.0), (allowed.below, 0.0), (allowed.at_most, 1.0)]
         outside = [edge + step for edge, step in edges if edge is not None]
         assert outside, f"{name}.{knob} has no bound"
@@ -137,7 +142,7 @@ def test_claimed_special_cases_are_equal(name: str, claim: Reduction) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_training_starts_in_the_right_direction(name: str) -> None:
     """Where the policy equals the reference: the chosen completion goes up, the rejected one down."""
-    for fixed, wanted in START[CATALOGUE[name].family]:
+    for fixed, wanted in START[OBJECTIVES[name].facts["family"]]:
         found = gradients(name, start_of_training(name, **fixed))
         for argument, sign in wanted.items():
             assert (-found[argument] * sign > 0).all(), f"{name}: {argument}"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from components.contract import Choice
 from components.errors import ParamsError
-from components.objectives import CATALOGUE, bind, knobs, markdown, needs
+from components.methods.pages import page
+from components.objectives import OBJECTIVES, bind, needs
 from components.objectives.numerics import log1mexp
 from components.objectives.pairwise import dpo, ipo, ipo_sum
 from components.objectives.reference_free import orpo
@@ -184,10 +185,11 @@ def test_an_objective_of_another_family_is_refused() -> None:
 
 def test_needs_and_knobs_are_the_signature() -> None:
     assert needs("dpo") == ("chosen_logps", "rejected_logps", "chosen_ref_logps", "rejected_ref_logps")
-    assert knobs("kto") == {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+    knobs = {name: knob.default for name, knob in OBJECTIVES["kto"].knobs.items()}
+    assert knobs == {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
 
 
 def test_the_generated_page_has_every_objective_and_is_stable() -> None:
-    page = markdown()
-    assert all(f"\n## {name}\n" in page for name in CATALOGUE)
-    assert page == markdown()
+    text = page(OBJECTIVES)
+    assert all(f"\n## {name}\n" in text for name in OBJECTIVES.rows)
+    assert text == page(OBJECTIVES)

@@ -15,8 +15,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from components.contract.table import Row
 from components.errors import ArtifactError, ParamsError
-from components.objectives import CATALOGUE, Row
+from components.objectives import OBJECTIVES
 from components.training import scoring_check
 from components.training.params import Compute
 from components.training.runtime import load_policy
@@ -31,7 +32,7 @@ from tests.components.policy_optimization.helpers import (
 from tests.tiny import save_tiny_policy
 
 FAMILIES = ("pair", "unpaired", "demonstration")
-TRAINABLE = [name for name, row in CATALOGUE.items() if row.family in FAMILIES]
+TRAINABLE = [row.name for row in OBJECTIVES if row.facts["family"] in FAMILIES]
 
 
 @pytest.fixture(autouse=True)
@@ -184,15 +185,15 @@ def test_max_length_beyond_the_model_is_refused(tmp_path: Path) -> None:
         optimize(tmp_path, max_length=513)
 
 
+def soft(chosen_logps: Tensor, rejected_logps: Tensor, preference_probability: Tensor) -> Tensor:
+    return (torch.sigmoid(0.1 * (chosen_logps - rejected_logps)) - preference_probability).square()
+
+
 def test_a_new_objective_needs_no_change_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes probabilities: ties are then kept, and no reference is run."""
-
-    def soft(
-        chosen_logps: Tensor, rejected_logps: Tensor, preference_probability: Tensor, *, scale: float = 0.1
-    ) -> Tensor:
-        return (torch.sigmoid(scale * (chosen_logps - rejected_logps)) - preference_probability).square()
-
-    monkeypatch.setitem(CATALOGUE, "soft", Row(soft, family="pair", method="-", paper="-", equation="-"))
+    needs = ("chosen_logps", "rejected_logps", "preference_probability")
+    row = Row("soft", "-", "-", __name__, "soft", is_class=False, needs=needs, facts={"family": "pair"})
+    monkeypatch.setitem(OBJECTIVES.rows, "soft", row)
     save_tiny_policy(tmp_path / "policy")
     rows = [pair_record(*text) for text in texts(15)] + [pair_record("equal?", "yes", "no", "tie")]
     save_dataset(tmp_path / "dataset", rows)

@@ -12,9 +12,9 @@ import yaml
 
 from components.artifacts import Store
 from components.contract import run_component
-from components.contract.pod import run_with_remote
-from components.contract.refs import Ref
 from components.remote import Remote
+from components.remote.pod import run_with_remote
+from components.remote.refs import Ref
 from components.training import loop
 from tests.components.policy_optimization.helpers import FAST, inputs, merged, optimize
 from tests.components.s3 import s3, s3_url

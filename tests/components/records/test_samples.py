@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import RecordError
-from components.samples import pair_up, read_samples, schedule
+from components.records.samples import pair_up, read_samples, schedule
 from tests.components.samples_artifact import write_samples
 
 

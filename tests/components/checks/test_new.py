@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.contract.new import scaffold
+from components.checks.new import scaffold
 from components.errors import SpecError
 
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import content_id
+from components.cli import EXAMPLES, main
 from components.contract import load_record
-from components.contract.cli import EXAMPLES, main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 ARGS = ("run", "toy", "--in", "texts=text", "--out", "out=made/out", "--out", "twin=made/twin")
@@ -89,7 +89,7 @@ def test_list_and_show(cli: Cli) -> None:
 def test_the_contract_imports_nothing_heavy(project: Path, args: tuple[str, ...]) -> None:
     heavy = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "sklearn", "pandas", "numpy", "pyarrow")
     code = (
-        "import sys; from components.contract.cli import main; main(sys.argv[1:]);"
+        "import sys; from components.cli import main; main(sys.argv[1:]);"
         f"print('HEAVY', *(name for name in {heavy} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, *args], cwd=project, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from components.contract.cli import parser
+from components.contract.arguments import parser
 from components.errors import SpecError
 
 _COMMAND = ["python", "-m", "components", "run"]

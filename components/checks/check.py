@@ -8,21 +8,20 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import importlib
 import json
 import subprocess
 import sys
-import typing
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.contract.docs import generated
-from components.contract.params import Choice, build, field_docs, merge, missing_keys, read_params_file
+from components.checks.docs import generated
+from components.checks.stages import Stage, edges, read_stages
+from components.contract.params import build, dump, field_docs, hints, merge, missing_keys, nested, read_params_file
 from components.contract.spec import Port, Spec, load_params_class, parse_spec
-from components.contract.stages import Stage, edges, read_stages
 from components.errors import ParamsError, PreflowError, SpecError, nearest
+from components.methods import TABLES
 
 MAX_FIELDS = 15
 FLOW = "align"  # the flow whose graph also stands in dvc.yaml
@@ -108,9 +107,9 @@ def check_entry_points(project: Project) -> list[str]:
 def _classes(cls: type) -> Iterator[type]:
     """A parameter class and the parameter classes in it."""
     yield cls
-    for kind in typing.get_type_hints(cls).values():
-        if dataclasses.is_dataclass(kind) and kind is not Choice:
-            yield from _classes(typing.cast(type, kind))
+    for kind in hints(cls).values():
+        if inner := nested(kind):
+            yield from _classes(inner)
 
 
 def check_parameters(project: Project) -> list[str]:
@@ -147,15 +146,30 @@ def check_params_file(project: Project) -> list[str]:
             problems.append(f"params.yaml: section '{section}' fits no component.{nearest(section, project.classes)}")
             continue
         try:
-            build(cls, values, f"params.{section}")
+            built: Any = build(cls, values, f"params.{section}")
         except ParamsError as error:
             problems.append(f"params.yaml: {error}")
             continue
-        lacking = missing_keys(cls, values, section)
+        lacking = missing_keys(dump(built, execution=False), values, section)
         problems += [f"params.yaml: {key} is missing. Write its default there." for key in lacking]
+        problems += [
+            f"params.yaml: {key} says how a step is carried out, not what it makes. Set it in a profile, or by --set."
+            for key in execution_keys(cls, values, section)
+        ]
     covered = {project.section_class(section) for section in project.params}
     problems += [f"params.yaml: no section '{n}'. Add one." for n, cls in project.classes.items() if cls not in covered]
     return problems
+
+
+def execution_keys(cls: type, values: Any, where: str) -> Iterator[str]:
+    """Keys of a section that are no part of a step's identity: DVC would run the step again for nothing."""
+    kinds = hints(cls)
+    for f in dataclasses.fields(cls):
+        if isinstance(values, dict) and f.name in values:
+            if f.metadata.get("execution"):
+                yield f"{where}.{f.name}"
+            elif inner := nested(kinds[f.name]):
+                yield from execution_keys(inner, values[f.name], f"{where}.{f.name}")
 
 
 def check_stages(project: Project) -> list[str]:
@@ -247,44 +261,24 @@ def check_profiles(project: Project) -> list[str]:
                 problems.append(f"profile {profile}: no section '{section}'.{nearest(section, project.params)}")
                 continue
             try:
-                build(cls, merge(project.params[section] or {}, values or {}), section)
+                build(cls, merge(cls, project.params[section] or {}, values or {}), section)
             except ParamsError as error:
                 problems.append(f"profile {profile}: {error}")
     return problems
 
 
-def _objectives(params: Any, where: str) -> Iterator[tuple[str, Choice]]:
-    """Every field `objective: Choice` in built parameters."""
-    for f in dataclasses.fields(params):
-        value = getattr(params, f.name)
-        if isinstance(value, Choice):
-            if f.name == "objective":
-                yield f"{where}.{f.name}", value
-        elif dataclasses.is_dataclass(value):
-            yield from _objectives(value, f"{where}.{f.name}")
-
-
-def check_objectives(project: Project) -> list[str]:
-    """Every objective named in params.yaml or a profile exists and takes the knobs it is given."""
-    try:
-        bind = importlib.import_module("components.objectives").bind  # here only: it imports torch
-    except ImportError as error:
-        return [f"components.objectives: cannot be imported ({error}). Mend the catalogue."]
+def check_tables(project: Project) -> list[str]:
+    """Every row of every table can be read, says what it is, and bounds its knobs."""
     problems = []
-    for origin, overlay in {"params.yaml": dict.fromkeys(project.params), **project.profiles}.items():
-        for section, values in overlay.items():
-            cls = project.section_class(section)
-            if cls is None:
-                continue
-            try:
-                params: Any = build(cls, merge(project.params.get(section) or {}, values or {}), section)
-            except ParamsError:
-                continue  # check_params_file or check_profiles says so
-            for where, choice in _objectives(params, section):
-                try:
-                    bind(choice)
-                except ParamsError as error:
-                    problems.append(f"{origin} {where}: {error}")
+    for name, table in TABLES.items():
+        try:
+            rows = table.rows.values()
+        except SpecError as error:
+            problems.append(str(error))
+            continue
+        for row in rows:
+            numbers = [k for k, knob in row.knobs.items() if knob.annotation in (int, float)]
+            problems += [f"{name} {row.name}: knob '{k}' has no range. Use one of contract.ranges." for k in numbers]
     return problems
 
 
@@ -313,7 +307,7 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
     "dvc.yaml": check_stages,
     f"flow {FLOW}": check_flow,
     "profiles": check_profiles,
-    "objectives": check_objectives,
+    "tables": check_tables,
     "generated docs": check_generated,
 }
 

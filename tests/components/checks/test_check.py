@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from components.checks.check import CHECKS, Project, compare_graphs
+from components.checks.docs import component_readme, components_table
 from components.contract import check as checks
-from components.contract.check import CHECKS, Project, compare_graphs
-from components.contract.docs import component_readme, components_table
 from components.errors import PreflowError
 
 PARAMS = "toy: {times: 1, inner: {suffix: '.'}, fail: ''}\n"

@@ -16,13 +16,12 @@ from typing import Any
 
 from components import artifacts
 from components.artifacts import Store
-from components.contract import refs
-from components.contract.mirror import Mirror
 from components.contract.record import Record, load_record
-from components.contract.refs import Ref
 from components.contract.run import Step, check_places, home, is_main, open_step, prepare, run_step, workdir
 from components.errors import ArtifactError, PreflowError
-from components.remote import Remote
+from components.remote import Remote, refs
+from components.remote.mirror import Mirror
+from components.remote.refs import Ref
 
 
 def run_with_remote(

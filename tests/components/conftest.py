@@ -107,8 +107,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def project(tmp_path: Path) -> Path:
     """A folder with the contract and the toy, where `python -m components` knows only them."""
     source, package = Path(components.__file__).parent, tmp_path / "project" / "components"
-    shutil.copytree(source / "contract", package / "contract", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "__main__.py", "errors.py", "artifacts.py", "locks.py"):
+    for name in ("contract", "remote"):
+        shutil.copytree(source / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "__main__.py", "cli.py", "errors.py", "artifacts.py", "locks.py"):
         shutil.copyfile(source / name, package / name)
     write_toy(package)
     return package.parent
