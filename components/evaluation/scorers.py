@@ -115,7 +115,13 @@ def judge_systems(prompts: Sequence[Prompt], systems: Mapping[str, System], para
 
 
 def _verdict_record(
-    prompt: Prompt, candidate: System, opponent: System, i: int, result: PairResult, judge: Judge[PairItem, Outcome], params: Params
+    prompt: Prompt,
+    candidate: System,
+    opponent: System,
+    i: int,
+    result: PairResult,
+    judge: Judge[PairItem, Outcome],
+    params: Params,
 ) -> dict[str, Any]:
     """Both orders of one pair as a valid FMT-00 record. Raises RecordError if there is no verdict, or an empty text."""
     sampler = {"temperature": params.sampler.temperature, "top_p": params.sampler.top_p}

@@ -1,4 +1,4 @@
-"""A language model behind an endpoint, asked many questions at a time. Answers are kept; a budget bounds what is sent."""
+"""Asks a language model behind an endpoint, many questions at a time; keeps the answers, and to a budget."""
 
 from __future__ import annotations
 

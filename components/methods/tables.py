@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from components.contract.table import Table
-from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.heuristics.table import RULES
+from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.objectives.table import OBJECTIVES
 
 TABLES: dict[str, Table] = {table.name: table for table in (JUDGES, OBJECTIVES, PROMPT_CONTRACTS, RULES, SOURCES)}

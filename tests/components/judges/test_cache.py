@@ -74,5 +74,5 @@ def test_answers_wait_for_one_another_and_are_written_without_a_further_one(tmp_
 def test_a_damaged_segment_is_named(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "answers-000000.jsonl").write_text('{"key": "aa1"}\n')
-    with pytest.raises(ArtifactError, match="answers-000000.jsonl: damaged judge answers"):
+    with pytest.raises(ArtifactError, match=r"answers-000000\.jsonl: damaged judge answers"):
         AnswerCache(tmp_path / "here", tmp_path / "work")

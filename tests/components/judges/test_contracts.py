@@ -16,7 +16,9 @@ from components.judges.contract import prompt_hash
 from tests.components.judges.cases import CASES, Case
 
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-OUTPUTS = [(case, said, answer, f"{name}: {what}") for name, case in CASES.items() for what, said, answer in case.outputs]
+OUTPUTS = [
+    (case, said, answer, f"{name}: {what}") for name, case in CASES.items() for what, said, answer in case.outputs
+]
 
 
 def asked(prompt: str) -> list[dict[str, str]]:

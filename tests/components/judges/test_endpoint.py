@@ -358,7 +358,7 @@ def test_the_annotator_names_model_revision_and_prompt(tmp_path):
 
 
 def test_a_budget_of_questions_ends_the_run_and_what_is_there_stays_free(tmp_path):
-    """6 questions, 4 allowed: a run of 4, then one of the other 2. It is no case for a retry, which would spend more."""
+    """6 questions, 4 allowed: a run of 4, then one of the other 2. A retry would spend more: exit code 2."""
     with serve(prefers_good) as endpoint:
         with pytest.raises(ParamsError, match=r"judge.budget_questions: is used up \(got 4 of 4, after 4 questions\)"):
             judge_both_orders(judge_at(endpoint.base_url, tmp_path, budget_questions=4, concurrency=1), pairs(3))

@@ -36,7 +36,10 @@ def test_a_large_position_bias_makes_it_inconsistent_towards_the_first(tmp_path)
 def test_noise_is_a_function_of_the_seed_and_the_question_only(tmp_path):
     pairs = [item(i) for i in range(50)]
     judged = [
-        [verdict.value for verdict in open_judge(Simulated(noise=5.0, seed=seed), PairVerdict(), tmp_path).answer(shown)]
+        [
+            verdict.value
+            for verdict in open_judge(Simulated(noise=5.0, seed=seed), PairVerdict(), tmp_path).answer(shown)
+        ]
         for seed, shown in [(0, pairs), (0, pairs[::-1]), (1, pairs)]
     ]
     assert judged[0] == judged[1][::-1]
@@ -72,5 +75,5 @@ def test_a_kind_of_answer_that_the_truth_does_not_give_is_refused(tmp_path, monk
     rows = dict(PROMPT_CONTRACTS.rows)
     rows["rubric_grade"] = replace(rows["rubric_grade"], facts={"item": "completion", "answer": "checklist"})
     monkeypatch.setitem(vars(PROMPT_CONTRACTS), "rows", rows)
-    with pytest.raises(ParamsError, match="gives a verdict or a grade .*rubric_grade@1.* checklist"):
+    with pytest.raises(ParamsError, match=r"gives a verdict or a grade .*rubric_grade@1.* checklist"):
         open_judge(Simulated(), RubricGrade(), tmp_path)

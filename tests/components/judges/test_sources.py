@@ -80,7 +80,7 @@ def test_a_grade_is_a_score_with_its_scale_and_the_feedback_a_critique():
 
 
 def test_delta_is_a_distance_from_one_half():
-    with pytest.raises(ParamsError, match="source.delta: must be >= 0 and <= 0.5"):
+    with pytest.raises(ParamsError, match=r"source\.delta: must be >= 0 and <= 0\.5"):
         SOURCES.choose("source", {"name": "both_orders", "delta": 0.6})
     knobs = {"delta": 0.0, "inconsistent": "tie"}
     assert SOURCES.choose("source", {"name": "both_orders"}) == Choice("both_orders", knobs, 1)

@@ -63,7 +63,11 @@ def test_the_simulated_judge_writes_valid_records_of_what_it_decides(tmp_path):
 
 def test_a_record_says_who_judged_what_and_how(tmp_path):
     with serve(prefers_good) as endpoint:
-        run(write_samples(tmp_path / "s", PLAIN), tmp_path / "out", **endpoint_params(endpoint, model_revision="2026-11"))
+        run(
+            write_samples(tmp_path / "s", PLAIN),
+            tmp_path / "out",
+            **endpoint_params(endpoint, model_revision="2026-11"),
+        )
     row = next(read_records(tmp_path / "out" / "records.jsonl"))
     first, second, combined, *rationales = row["judgments"]
     pairwise = {"type": "pairwise", "a": "a", "b": "b", "outcome": "a"}
@@ -84,8 +88,18 @@ def test_every_pair_ends_in_a_record_a_drop_or_quarantine(tmp_path):
     samples = write_samples(tmp_path / "s", PLAIN)
     with serve(mixed) as endpoint:
         tied = run(samples, tmp_path / "tie", **endpoint_params(endpoint))
-        dropped = run(samples, tmp_path / "drop", source={"name": "both_orders", "inconsistent": "drop"}, **endpoint_params(endpoint))
-        strict = run(samples, tmp_path / "strict", source={"name": "both_orders", "inconsistent": "drop", "delta": 0.25}, **endpoint_params(endpoint))
+        dropped = run(
+            samples,
+            tmp_path / "drop",
+            source={"name": "both_orders", "inconsistent": "drop"},
+            **endpoint_params(endpoint),
+        )
+        strict = run(
+            samples,
+            tmp_path / "strict",
+            source={"name": "both_orders", "inconsistent": "drop", "delta": 0.25},
+            **endpoint_params(endpoint),
+        )
     wanted = ("n_records", "n_ties", "n_undecided", "n_dropped", "n_quarantined")
     numbers = [tuple(r.metrics[name] for name in wanted) for r in (tied, dropped, strict)]
     assert numbers == [(3, 2, 1, 0, 1), (2, 1, 1, 1, 1), (1, 0, 2, 2, 1)]
@@ -194,8 +208,8 @@ def test_completions_are_graded_by_a_rubric(tmp_path):
 def test_single_completions_are_compared_with_nothing(tmp_path):
     samples = write_samples(tmp_path / "s", WORLD)
     grading = {"contract": {"name": "rubric_grade"}, "source": {"name": "scores"}}
+    inputs = {"samples": [samples], "against": [samples]}
     with pytest.raises(WiringError, match="rubric_grade@1 asks about single completions"):
-        inputs = {"samples": [samples], "against": [samples]}
         run_component("llm_feedback", grading, inputs, places(tmp_path / "out"))
 
 

@@ -59,7 +59,12 @@ def record(
 
 
 def both_orders(
-    first: str, second: str, combined: str, *, texts: tuple[str, str] = ("Blue", "Seven"), prompt: Any = "Name a colour."
+    first: str,
+    second: str,
+    combined: str,
+    *,
+    texts: tuple[str, str] = ("Blue", "Seven"),
+    prompt: Any = "Name a colour.",
 ) -> dict[str, Any]:
     """A pair that a judge was asked about in both orders: the verdicts with a and with b shown first, and their sum."""
     pairwise = {"type": "pairwise", "a": "a", "b": "b"}

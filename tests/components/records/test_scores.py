@@ -52,7 +52,7 @@ def test_a_sample_without_a_score_is_named(tmp_path: Path):
 def test_a_score_that_is_no_number_is_refused_with_its_line(tmp_path: Path, value: Any):
     given = scores(tmp_path / "scores")
     (given.path / "scores.jsonl").write_text(json.dumps({**ROW, "prompt_key": "k", "score": value}) + "\n")
-    with pytest.raises(ArtifactError, match="scores.jsonl:1: score is no number"):
+    with pytest.raises(ArtifactError, match=r"scores\.jsonl:1: score is no number"):
         read_sample_scores(given, "id")
 
 
