@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import content_id
-from components.cli import EXAMPLES, main
+from components.cli import main
 from components.contract import load_record
+from components.contract.arguments import EXAMPLES
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 ARGS = ("run", "toy", "--in", "texts=text", "--out", "out=made/out", "--out", "twin=made/twin")
