@@ -29,7 +29,7 @@ def page(table: Table) -> str:
 
 def _section(row: Row) -> list[str]:
     facts = {key: value for key, value in row.facts.items() if key not in ("equation", "summary", "departures")}
-    said = ", ".join(f"{key} {_text(value)}" for key, value in facts.items())
+    said = ", ".join(f"{key} {_text(value)}" for key, value in facts.items() if value is not None)
     more = "\n".join(row.doc.splitlines()[1:]).strip()
     lines = [f"## {row.name}", ""]
     if equation := row.facts.get("equation"):

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
+from components.records.conversions import CONVERSIONS
+from components.records.importers.table import IMPORTERS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES,)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, IMPORTERS, CONVERSIONS)}

@@ -29,7 +29,7 @@ class Comparison:
     """One decided or tied pair. `chosen` is the preferred completion; for a tie it is just the first one.
 
     `probability`: P(chosen preferred), 1.0 for a hard label, 0.5 for a tie. `margin`: strength, 0 if none was given.
-    `group`: comparisons of one group share completions; keep them in one batch.
+    `group`: the record or prompt it came from; the pairs of one ranking share theirs, and their weights add up to one.
     """
 
     messages: tuple[Message, ...]

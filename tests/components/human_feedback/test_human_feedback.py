@@ -121,7 +121,7 @@ def test_the_sample_keeps_prompts_whole_and_grows_with_its_limit() -> None:
         ({"max_quarantine_share": 1.5}, "max_quarantine_share"),
         ({"license": " "}, "license"),
         ({"created_at": "yesterday"}, "created_at"),
-        ({"format": "csv"}, "format"),
+        ({"format": {"name": "csv"}}, "format.name: no such importer"),
         ({"licence": "MIT"}, "Did you mean 'license'"),
     ],
 )
