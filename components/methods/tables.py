@@ -6,5 +6,8 @@ from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
+from components.votes.table import AGGREGATIONS, AGREEMENTS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, IMPORTERS, CONVERSIONS)}
+TABLES: dict[str, Table] = {
+    table.name: table for table in (OBJECTIVES, IMPORTERS, CONVERSIONS, AGGREGATIONS, AGREEMENTS)
+}
