@@ -77,5 +77,5 @@ def is_record(row: dict[str, Any]) -> bool:
     matches=is_record,
 )
 def records(row: dict[str, Any], options: Options) -> Record:
-    """preflow records (FMT-00), as exported or written by another tool. What they say about themselves is kept."""
+    """preflow records, as exported or written by another tool. What they say about themselves is kept."""
     return complete(row)
