@@ -1,7 +1,4 @@
 """Several verdicts on one comparison: how they become one, how far they agree, and what sways them. Torch-free.
 
->>> from components.votes.aggregation import majority
->>> from components.votes.ballots import Cast
->>> majority([[Cast("ann", "a"), Cast("bob", "a"), Cast("cy", "b")]])  # (2 + 1) / (3 + 2)
-[Decision(outcome='a', p_a=0.6)]
+`ballots.votes(records)` reads them; `table.AGGREGATIONS` and `table.AGREEMENTS` hold what can be made of them.
 """

@@ -25,14 +25,6 @@ class Ballot(Protocol):
     def p_a(self) -> float | None: ...
 
 
-class Cast(NamedTuple):
-    """A ballot and nothing else."""
-
-    annotator: str
-    outcome: str
-    p_a: float | None = None
-
-
 class Decision(NamedTuple):
     """The verdict of a poll. `p_a`: P(a is better), above 0.5 where a wins; None where nobody compared."""
 

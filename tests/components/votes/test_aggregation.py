@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from components.contract.params import Choice
 from components.errors import DataError
-from components.votes.ballots import BESIDE, SWAPPED, Cast, Decision
+from components.votes.ballots import BESIDE, SWAPPED, Decision
 from components.votes.table import AGGREGATIONS
+from tests.components.votes.cast import Cast
 
 Polls = list[list[Cast]]
 RULES = pytest.mark.parametrize("rule", AGGREGATIONS.rows)
@@ -27,6 +28,7 @@ CASTS = st.builds(
     st.sampled_from(["a", "b", "tie", *sorted(BESIDE)]),
     st.one_of(st.none(), st.integers(51, 100).map(lambda n: n / 100)),
 )
+
 POLLS = st.lists(st.lists(CASTS, min_size=1, max_size=5), min_size=1, max_size=6)
 
 

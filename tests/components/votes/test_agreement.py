@@ -16,8 +16,9 @@ from components.votes.agreement import (
     percent_agreement,
     study,
 )
-from components.votes.ballots import Cast, votes
+from components.votes.ballots import votes
 from tests.components.records.samples import pair
+from tests.components.votes.cast import Cast
 
 
 def test_alpha_of_the_method_text() -> None:

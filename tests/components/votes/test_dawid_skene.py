@@ -7,8 +7,9 @@ import pytest
 
 from components.errors import DataError
 from components.votes.aggregation import majority
-from components.votes.ballots import Cast, Decision
+from components.votes.ballots import Decision
 from components.votes.dawid_skene import dawid_skene
+from tests.components.votes.cast import Cast
 
 
 def polls(*rows: str) -> list[list[Cast]]:
