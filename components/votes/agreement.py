@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract.ranges import Whole
-from components.statistics import Estimate, estimate, wilson
+from components.statistics import Estimate, estimate, point, undefined, wilson
 from components.votes.ballots import Ballot, Vote
 from components.votes.table import AGREEMENTS
 
@@ -53,10 +53,10 @@ def krippendorff_alpha(units: Iterable[Unit], *, seed: Whole = 0) -> Estimate:
     """
     observed, table = _disagreement(units)
     if not len(table):
-        return {"value": None, "n": 0, "ci_low": None, "ci_high": None}
+        return undefined()
     value = _alpha(observed.sum(keepdims=True), table.sum(0, keepdims=True))[0]
     if np.isnan(value):
-        return {"value": None, "n": len(table), "ci_low": None, "ci_high": None}
+        return undefined(len(table))
     rng = np.random.Generator(np.random.PCG64(seed))
     share = np.full(len(table), 1 / len(table))
     step = max(1, _CHUNK // len(table))
@@ -66,7 +66,7 @@ def krippendorff_alpha(units: Iterable[Unit], *, seed: Whole = 0) -> Estimate:
         drawn.append(_alpha(weights @ observed, weights @ table))
     alphas = np.concatenate(drawn)
     low, high = np.quantile(alphas[~np.isnan(alphas)], [0.025, 0.975])
-    return {"value": float(value), "n": len(table), "ci_low": float(low), "ci_high": float(high)}
+    return point(value, len(table), float(low), float(high))
 
 
 def _alpha(observed: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,20 +96,19 @@ def _points(polls: Iterable[Poll]) -> list[tuple[int, str, float]]:
 def agreement_with_others(polls: Iterable[Poll]) -> Estimate:
     """How often a vote is what most of the others said (half a point where they are split). CI over items."""
     points = _points(polls)
-    return estimate([point for _, _, point in points], [item for item, _, _ in points])
+    return estimate([value for _, _, value in points], [item for item, _, _ in points])
 
 
 def each_with_others(polls: Iterable[Poll]) -> dict[str, Estimate]:
     """The same of each annotator (Wilson)."""
     by_annotator: dict[str, list[float]] = defaultdict(list)
-    for _, annotator, point in _points(polls):
-        by_annotator[annotator].append(point)
+    for _, annotator, value in _points(polls):
+        by_annotator[annotator].append(value)
     return {annotator: _share(by_annotator[annotator]) for annotator in sorted(by_annotator)}
 
 
 def _share(points: Sequence[float]) -> Estimate:
-    low, high = wilson(sum(points), len(points))
-    return {"value": sum(points) / len(points), "n": len(points), "ci_low": low, "ci_high": high}
+    return point(sum(points) / len(points), len(points), *wilson(sum(points), len(points)))
 
 
 @AGREEMENTS.row(method="EVAL-03", source="", label="P(first shown wins)")

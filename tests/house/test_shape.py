@@ -26,7 +26,6 @@ UNUSED: dict[str, str] = {
     "GateError": "a leaf of the error tree that the registry is to raise",
     "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
-    "mcnemar_exact": "goes with the measures",
     "previous_champion": "goes with the registry",
 }
 
