@@ -6,8 +6,17 @@ from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
+from components.sequences.table import VIEWS
 from components.votes.table import AGGREGATIONS, AGREEMENTS
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (OBJECTIVES, IMPORTERS, CONVERSIONS, AGGREGATIONS, AGREEMENTS)
+    table.name: table
+    for table in (
+        IMPORTERS,
+        CONVERSIONS,
+        AGGREGATIONS,
+        AGREEMENTS,
+        VIEWS,
+        OBJECTIVES,
+    )
 }

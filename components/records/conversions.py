@@ -26,7 +26,7 @@ CONVERSIONS = Table(
 
 @dataclass(frozen=True)
 class Pair:
-    """`a` against `b`; `strength` >= 0; the weights of one `group` belong together."""
+    """`a` against `b`; `strength` in [0, scale]; the weights of one `group` belong together."""
 
     a: str
     b: str
@@ -34,6 +34,7 @@ class Pair:
     strength: float
     weight: float
     group: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,16 @@ class Converted:
 
 @dataclass(frozen=True)
 class Scored:
-    """One score of `item`. `key`: what two scores must share to be compared (prompt, attribute, annotator, scale)."""
+    """One score of `item`. `key`: what two scores must share to be compared (prompt, attribute, annotator, scale).
+
+    `scale`: the largest difference that two scores can have.
+    """
 
     key: Hashable
     item: str
     value: float | None
     group: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class VoteShare:
 @CONVERSIONS.row(
     method="CONV-01",
     source="Ouyang et al. 2022; UltraFeedback",
-    lost="the absolute level, and the scale of the strength",
+    lost="the absolute level",
 )
 def scores_to_pairs(scores: Iterable[Scored], *, delta: NonNegative = 0.0) -> Converted:
     """Every two scores with the same key become a pair; outcome = sign(difference), strength = |difference|.
@@ -105,7 +110,7 @@ def scores_to_pairs(scores: Iterable[Scored], *, delta: NonNegative = 0.0) -> Co
                 dropped["difference below delta"] += 1
                 continue
             outcome: Literal["a", "b", "tie"] = "a" if difference > 0 else "b" if difference < 0 else "tie"
-            pairs.append(Pair(first.item, second.item, outcome, abs(difference), 1.0, first.group))
+            pairs.append(Pair(first.item, second.item, outcome, abs(difference), 1.0, first.group, first.scale))
     return Converted(pairs, dropped)
 
 

@@ -26,6 +26,8 @@ UNUSED: dict[str, str] = {
     "GateError": "a leaf of the error tree that the registry is to raise",
     "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
+    "shared_tokens": "for the scorer of training",
+    "separate_tokens": "for the scorer of training",
     "previous_champion": "goes with the registry",
 }
 
