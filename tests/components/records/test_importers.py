@@ -122,6 +122,10 @@ def test_every_importer_has_a_case_of_good_and_bad_rows() -> None:
     assert set(IMPORTERS.rows) - {"auto"} == set(GOOD) == {name for name, *_ in BAD_ROWS}
 
 
+def test_every_importer_takes_a_row_and_what_the_file_does_not_say() -> None:
+    assert {row.needs for row in IMPORTERS if row.name != "auto"} == {("row", "options")}
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_the_format_is_told_by_the_columns(tmp_path: Path, name: str) -> None:
     path = lines(tmp_path / "x.jsonl", GOOD[name])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from components.contract.params import Choice
 from components.errors import DataError
 from components.votes.ballots import BESIDE, SWAPPED, Decision
-from components.votes.table import AGGREGATIONS
+from components.votes.table import AGGREGATIONS, AGREEMENTS
 from tests.components.votes.cast import Cast
 
 Polls = list[list[Cast]]
@@ -46,6 +46,11 @@ def swapped(polls: Polls) -> Polls:
         [Cast(c.annotator, SWAPPED.get(c.outcome, c.outcome), None if c.p_a is None else 1 - c.p_a) for c in poll]
         for poll in polls
     ]
+
+
+def test_rules_and_statistics_read_what_they_are_given() -> None:
+    assert {row.needs for row in AGGREGATIONS} == {("polls",)}
+    assert {row.needs for row in AGREEMENTS} == {("units",), ("polls",), ("votes",)}
 
 
 @RULES
