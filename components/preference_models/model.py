@@ -135,7 +135,9 @@ def _open_network(path: Path, kind: Choice, card: dict[str, Any], compute: Compu
 
 
 def _open_members(path: Path, kind: Choice, card: dict[str, Any], compute: Compute, micro_batch_tokens: int) -> Reader:
-    folders = [path / MEMBERS / name for name in card[MEMBERS]]
+    folders = [path / MEMBERS / name for name in card.get(MEMBERS, ())]
+    if not folders:
+        raise ArtifactError(f"{path}/{CARD}: a {kind.name} model names its members (got none). Make it again.")
     members = [load_preference_model(folder, compute, micro_batch_tokens) for folder in folders]
     moments = [_moments(member.card, folder) for member, folder in zip(members, folders, strict=True)]
 
