@@ -35,11 +35,9 @@ def scalar_mean(values: Tensor, mask: Tensor) -> Tensor:
     reads="last",
     source="Zhang et al. 2024, General Preference Modeling with Preference Representations",
     equation="logit = sum_j (a_2j b_2j+1 - a_2j+1 b_2j) / temperature",
-    departures="Every block has weight 1: a weight per block can go into the head, and a head on the prompt is not built.",
+    departures="Every block has weight 1: one per block can go into the head; a head on the prompt is not built.",
 )
-def gpm(
-    first: Tensor, second: Tensor, *, width: Literal[2, 4, 6, 8] = 2, temperature: Positive = 0.1
-) -> Tensor:
+def gpm(first: Tensor, second: Tensor, *, width: Literal[2, 4, 6, 8] = 2, temperature: Positive = 0.1) -> Tensor:
     """A skew-symmetric pairing of vectors at the last token: it can hold preferences that go round in circles.
 
     first, second: [N, width]; returns [N]. With vectors (r, 1) and temperature 1 it is the difference of scores. Any
@@ -61,9 +59,7 @@ def worst_of_members(values: Tensor) -> Tensor:
     return values.amin(-1)
 
 
-@PREFERENCE_MODELS.row(
-    method="RM-21", reads="members", source="Coste et al. 2023 (uncertainty-weighted optimisation)"
-)
+@PREFERENCE_MODELS.row(method="RM-21", reads="members", source="Coste et al. 2023 (uncertainty-weighted optimisation)")
 def mean_less_variance(values: Tensor, *, weight: NonNegative = 0.5) -> Tensor:
     """The mean of the members' scores less `weight` times their (population) variance. values: [N, M]; returns [N]."""
     return values.mean(-1) - weight * values.var(-1, correction=0)

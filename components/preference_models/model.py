@@ -146,9 +146,7 @@ def _open_members(path: Path, kind: Choice, card: dict[str, Any], compute: Compu
         units = np.array([[one.values[0] for one in row] for row in found])  # [M, n]
         units = np.stack([(row - mean) / std for row, (mean, std) in zip(units, moments, strict=True)], axis=1)
         scores = PREFERENCE_MODELS.bind(kind)(torch.from_numpy(units)).numpy()
-        return [
-            Reading(scores[i : i + 1], all(row[i].clean for row in found)) for i in range(len(texts))
-        ]
+        return [Reading(scores[i : i + 1], all(row[i].clean for row in found)) for i in range(len(texts))]
 
     return read
 

@@ -62,7 +62,7 @@ def _head(hidden: int, width: int, seed: int) -> nn.Linear:
 
 
 def save_network(network: Any, tokenizer: Any, folder: Path) -> None:
-    """Write config, safetensors, tokenizer and chat template to `folder`; readings are bit for bit the same on reload."""
+    """Write config, safetensors, tokenizer and chat template; readings are bit for bit the same on reload."""
     save_policy(network, tokenizer, folder)  # the same folder layout, with another head
 
 

@@ -1,4 +1,4 @@
-"""How good a preference model is on a split: accuracy beside the baselines, calibration, margins, length bias, slices."""
+"""How good a preference model is on a split: accuracy beside baselines, calibration, margins, length bias, slices."""
 
 from __future__ import annotations
 

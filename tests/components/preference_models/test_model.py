@@ -142,5 +142,5 @@ def test_a_card_of_another_kind_is_refused(tmp_path: Path, policy: Path, kind: d
 
 
 def test_a_folder_without_a_card_is_refused(policy: Path) -> None:
-    with pytest.raises(ArtifactError, match="card.json: cannot be read"):
+    with pytest.raises(ArtifactError, match=r"card\.json: cannot be read"):
         load_preference_model(policy, CPU)

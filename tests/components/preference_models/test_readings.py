@@ -190,7 +190,6 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         load_network(tmp_path, SCALAR, CPU)
 
 
-
 def hidden_of(model: Any, row: Row) -> torch.Tensor:
     """[T, H] last hidden states of one unpadded row."""
     with torch.no_grad():

@@ -90,7 +90,8 @@ CYCLE = [("fox", "dog"), ("dog", "colour"), ("colour", "fox")]
 
 
 @pytest.mark.parametrize(
-    ("kind", "objective"), [("scalar", "bradley_terry"), ("scalar", "general_preference"), ("gpm", "general_preference")]
+    ("kind", "objective"),
+    [("scalar", "bradley_terry"), ("scalar", "general_preference"), ("gpm", "general_preference")],
 )
 def test_preferences_that_go_round_in_circles_need_a_kind_that_can(
     tmp_path: Path, policy: Path, kind: str, objective: str
@@ -175,9 +176,7 @@ def test_adapters_are_merged_into_the_saved_model(tmp_path: Path, policy: Path, 
 
 
 @pytest.mark.parametrize("objective", ["bradley_terry_soft", "general_preference_soft"])
-def test_hard_objectives_leave_ties_out_and_soft_ones_learn_them(
-    tmp_path: Path, policy: Path, objective: str
-) -> None:
+def test_hard_objectives_leave_ties_out_and_soft_ones_learn_them(tmp_path: Path, policy: Path, objective: str) -> None:
     rows = labelled_pairs(12, 0) + [record(f"tied {i}", "one fox", "two dogs", outcome="tie") for i in range(4)]
     dataset = write_dataset(tmp_path / "data", rows, rows[8:], [])
     short = {**FAST, "epochs": 1}
