@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
+from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
 from components.sequences.table import VIEWS
@@ -17,6 +18,7 @@ TABLES: dict[str, Table] = {
         AGGREGATIONS,
         AGREEMENTS,
         VIEWS,
+        PREFERENCE_MODELS,
         OBJECTIVES,
     )
 }

@@ -28,6 +28,9 @@ UNUSED: dict[str, str] = {
     "OpenShare": "a range for knobs",
     "shared_tokens": "for the scorer of training",
     "separate_tokens": "for the scorer of training",
+    "Witness": "the protocol that scoring and evaluation take",
+    "KnownTruth": "for evaluation",
+    "save_combined": "for a step that combines preference models",
     "previous_champion": "goes with the registry",
 }
 
