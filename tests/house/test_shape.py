@@ -26,8 +26,6 @@ UNUSED: dict[str, str] = {
     "GateError": "a leaf of the error tree that the registry is to raise",
     "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
-    "shared_tokens": "for the scorer of training",
-    "separate_tokens": "for the scorer of training",
     "Witness": "the protocol that scoring and evaluation take",
     "KnownTruth": "for evaluation",
     "save_combined": "for a step that combines preference models",
