@@ -12,6 +12,7 @@ from rich.console import Console
 
 from components.errors import ParamsError, WiringError, nearest
 from flows import env
+from flows.catalogue import FLOWS
 from flows.models_cli import deliberate
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 console = Console(highlight=False)
 
-Flow = Annotated[str, typer.Argument(help="align or retrain")]
+Flow = Annotated[str, typer.Argument(help=", ".join(FLOWS))]
 ClusterName = Annotated[str, typer.Option("--cluster", "-c", envvar="PREFLOW_CLUSTER", help="a file of k8s/profiles")]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="a file of flows/profiles")]
 Raw = Annotated[str, typer.Option("--raw", help="file or folder of feedback, in place of the profile's")]
-Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="STEP.KEY=VALUE", help="override a parameter")]
+Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="SECTION.KEY=VALUE", help="override a parameter")]
 
 
 def _settings(flow: str, cluster: str, profile: str, raw: str, overrides: list[str]) -> Settings:
@@ -43,13 +44,7 @@ def _runner(settings: Settings) -> KubernetesRunner:
 
 
 def _nodes(settings: Settings, step: str) -> list[Node]:
-    from flows.catalogue import FLOWS
-    from flows.graph import Graph
-
-    if settings.flow not in FLOWS:
-        raise WiringError(f"flow '{settings.flow}': no such flow.{nearest(settings.flow, FLOWS)}")
-    graph = Graph()
-    FLOWS[settings.flow].wire(graph, settings.raw_feedback(), settings.profile.sources)
+    graph, _ = settings.wire()
     if step and step not in graph.nodes:
         raise WiringError(f"flow {settings.flow}: no step '{step}'.{nearest(step, graph.nodes)}")
     return [node for name, node in graph.nodes.items() if step in ("", name)]

@@ -18,7 +18,8 @@ from flows.kubernetes.cache import SharedCache
 from flows.kubernetes.cluster import FOLDER, Cluster, load_cluster
 from flows.kubernetes.failures import PodLost
 from flows.kubernetes.render import render
-from flows.runner import Artifact, Emit, Job
+from flows.resolver import Artifact
+from flows.runner import Emit, Job
 from flows.settings import Settings
 
 

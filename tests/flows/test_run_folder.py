@@ -7,7 +7,8 @@ import pytest
 
 from flows.run_folder import RunFolder, StepReport, estimate, mark_interrupted
 from flows.runner import read_file
-from flows.settings import Profile, Settings
+from flows.profile import Profile
+from flows.settings import Settings
 
 
 @pytest.fixture
