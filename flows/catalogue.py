@@ -68,9 +68,7 @@ def section_components() -> dict[str, str]:
                 f"flow {name}, step {node.name}: section '{node.section}' is read by {found[node.section]} and by "
                 f"{node.spec.name}. Give one of them a section of its own."
             )
-    for component in all_specs():
-        found.setdefault(component, component)
-    return found
+    return found | {name: name for name in all_specs() if name not in found.values()}
 
 
 def _as_data() -> dict[str, object]:
