@@ -1,4 +1,4 @@
-"""Rewards of chosen and rejected in one forward pass, the common prompt computed once where that is faster."""
+"""Both completions of a pair read in one forward pass, the common prompt computed once where that is faster."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from components.preference_models.scoring import rewards
+from components.contract import Choice
+from components.preference_models.readings import Array, readings
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
 from components.training.tokenize import Row
@@ -21,7 +21,7 @@ from components.training.tokenize import Row
 log = logging.getLogger(__name__)
 
 GAIN = 1.3  # shared prompts need a full attention mask: worth it when they save this factor of tokens (measured, CPU)
-TOLERANCE = 1e-4  # a larger difference of rewards means that the model does not honour the mask
+TOLERANCE = 1e-4  # a larger difference of readings means that the model does not honour the mask
 _shares: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -38,31 +38,37 @@ class TokenPair:
         return 2 * (len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids)))
 
 
-def pair_rewards(model: nn.Module, pairs: Sequence[TokenPair], device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """(chosen [B], rejected [B]) fp32 rewards, with gradient."""
-    batch = _shared(pairs, device) if _saves_work(pairs) and _can_share(model, pairs, device) else _plain(pairs, device)
-    values = rewards(model, batch)
-    return values[: len(pairs)], values[len(pairs) :]
+def pair_readings(
+    model: nn.Module, kind: Choice, pairs: Sequence[TokenPair], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """(chosen [B, D], rejected [B, D]) fp32 readings, with gradient."""
+    shared = _saves_work(pairs) and _can_share(model, kind, pairs, device)
+    found = readings(model, kind, _shared(pairs, device) if shared else _plain(pairs, device))
+    return found[: len(pairs)], found[len(pairs) :]
 
 
 @torch.no_grad()
-def score_pairs(
+def read_pairs(
     model: nn.Module,
+    kind: Choice,
     pairs: Sequence[TokenPair],
     *,
     device: torch.device | str,
     precision: str,
     micro_batch_tokens: int,
     progress: str = "",
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(chosen [n], rejected [n]) rewards in the order of `pairs`; no gradient. `progress` names the progress bar."""
-    found = np.zeros((2, len(pairs)))
+) -> tuple[Array, Array]:
+    """(chosen [n, D], rejected [n, D]) readings in the order of `pairs`; no gradient. `progress` names the bar."""
+    parts: list[tuple[Array, Array]] = [(np.empty(0), np.empty(0))] * len(pairs)
     groups = micro_batches(range(len(pairs)), [len(pair) for pair in pairs], micro_batch_tokens)
     for group in tqdm(groups, desc=progress, disable=not progress, unit="batch"):
         with autocast(device, precision):
-            values = pair_rewards(model, [pairs[i] for i in group], device)
-        found[:, group] = torch.stack(values).double().cpu().numpy()
-    return found[0], found[1]
+            chosen, rejected = pair_readings(model, kind, [pairs[i] for i in group], device)
+        for i, *both in zip(group, chosen.double().cpu().numpy(), rejected.double().cpu().numpy(), strict=True):
+            parts[i] = (both[0], both[1])
+    if not parts:
+        return np.empty((0, 1)), np.empty((0, 1))
+    return np.stack([chosen for chosen, _ in parts]), np.stack([rejected for _, rejected in parts])
 
 
 def _plain(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
@@ -80,13 +86,14 @@ def _saves_work(pairs: Sequence[TokenPair]) -> bool:
 
 
 @torch.no_grad()
-def _can_share(model: nn.Module, pairs: Sequence[TokenPair], device: torch.device | str) -> bool:
-    """Whether shared prompts give this model's plain rewards (measured once per model, in fp32, on a short pair)."""
+def _can_share(model: nn.Module, kind: Choice, pairs: Sequence[TokenPair], device: torch.device | str) -> bool:
+    """Whether shared prompts give this model's plain readings (measured once per model, in fp32, on a short pair)."""
     if model not in _shares:
         first = pairs[0]
         probe = [TokenPair(first.prompt_ids[-16:], first.chosen_ids[-8:], first.rejected_ids[-8:])]
         with torch.autocast(torch.device(device).type, enabled=False):
-            gap = (rewards(model, _shared(probe, device)) - rewards(model, _plain(probe, device))).abs().max().item()
+            together, apart = (readings(model, kind, make(probe, device)) for make in (_shared, _plain))
+        gap = (together - apart).abs().max().item()
         _shares[model] = gap <= TOLERANCE
         if not _shares[model]:
             log.warning("rewards: this model does not take shared prompts (gap %.1e); computing each one twice", gap)

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from components.errors import ParamsError
-from components.preference_models import TokenPair
+from components.preference_models.pairs import TokenPair
 from components.records import Comparison, comparisons, read_records
 from components.training.tokenize import encode_pair
 

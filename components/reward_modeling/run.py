@@ -1,21 +1,24 @@
-"""Fit a reward model on the comparisons of a curated data set, measure it, and write it down."""
+"""Fit a preference model on the comparisons of a curated data set, measure it, and write it down."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.contract import Inputs, Metrics, Outputs, dump
+from components.contract import Choice, Inputs, Metrics, Outputs, dump
 from components.errors import ArtifactError
 from components.objectives import bind, needs
-from components.preference_models import new_reward_model, pair_rewards, save_reward_model, score_pairs
+from components.preference_models import is_scored
+from components.preference_models.model import write_card
+from components.preference_models.network import new_network, save_network
+from components.preference_models.pairs import TokenPair, pair_readings, read_pairs
+from components.preference_models.readings import pair_logits
 from components.reward_modeling.data import Split, read_split
-from components.reward_modeling.params import Params
-from components.reward_modeling.report import quality, reward_moments, training_metrics
+from components.reward_modeling.params import LABELS, Params
+from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
 from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
@@ -25,9 +28,9 @@ MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
-    bind(params.objective, families=("reward",))  # a typo ends the step before anything is loaded
+    """Write the preference_model artifact; returns its metrics."""
     device = setup(params.compute, params.seed)
-    model, tokenizer = new_reward_model(inputs["base"].path, params.compute, seed=params.seed)
+    model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
     splits = _read(params, inputs, model, tokenizer)
     model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
     trained = train(
@@ -43,7 +46,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     if not distributed.is_main():
         return {}
     model = merge_adapters(model)
-    save_reward_model(model, tokenizer, outputs["model"])
+    save_network(model, tokenizer, outputs["model"])
     write_log(trained.log, outputs["model"] / "training_log.jsonl")
     metrics = _measure(model, splits, params, device) | {"train/steps": trained.steps, "train/rows": trained.rows}
     metrics["train/loss_not_finite"] = trained.dropped
@@ -75,7 +78,7 @@ def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[st
 
 
 def task(params: Params, split: Split, device: torch.device) -> Task:
-    """What the training loop needs: rewards of both completions in one forward pass, and the objective on them."""
+    """What the training loop needs: both completions of each pair read in one forward pass, and the objective."""
     wanted = needs(params.objective.name)
     objective = bind(params.objective, families=("reward",))
     labels = {
@@ -84,9 +87,9 @@ def task(params: Params, split: Split, device: torch.device) -> Task:
     }
 
     def forward(model: nn.Module, rows: list[int]) -> dict[str, Tensor]:
-        chosen, rejected = pair_rewards(model, [split.pairs[row] for row in rows], device)
-        quantities = {"chosen_scores": chosen, "rejected_scores": rejected}
-        for name in sorted(labels.keys() & set(wanted)):
+        chosen, rejected = pair_readings(model, params.kind, [split.pairs[row] for row in rows], device)
+        quantities = _quantities(params.kind, chosen, rejected, wanted)
+        for name in sorted(set(LABELS) & set(wanted)):
             quantities[name] = chosen.new_tensor([labels[name][row] for row in rows])
         return quantities
 
@@ -100,36 +103,58 @@ def task(params: Params, split: Split, device: torch.device) -> Task:
     )
 
 
+def _quantities(kind: Choice, chosen: Tensor, rejected: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
+    """What a kind gives of pairs ([B] each), from the readings [B, D] of both sides; the log shows scores if any."""
+    found: dict[str, Tensor] = {}
+    if is_scored(kind.name):
+        found = {"chosen_scores": chosen[:, 0], "rejected_scores": rejected[:, 0]}
+    if not found or "pair_logits" in wanted:
+        found["pair_logits"] = pair_logits(kind, chosen, rejected)
+    return found
+
+
+def _ask(model: nn.Module, pairs: list[TokenPair], params: Params, device: torch.device, what: str) -> Preferences:
+    """What the trained model says of pairs."""
+    chosen, rejected = read_pairs(
+        model,
+        params.kind,
+        pairs,
+        device=device,
+        precision=params.compute.precision,
+        micro_batch_tokens=params.optimization.micro_batch_tokens,
+        progress=what,
+    )
+    logits = pair_logits(params.kind, torch.from_numpy(chosen), torch.from_numpy(rejected)).numpy()
+    if not is_scored(params.kind.name):
+        return Preferences(logits)
+    return Preferences(logits, chosen[:, 0], rejected[:, 0])
+
+
 def _measure(model: nn.Module, splits: dict[str, Split], params: Params, device: torch.device) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "device": device,
-        "precision": params.compute.precision,
-        "micro_batch_tokens": params.optimization.micro_batch_tokens,
-    }
     learned = splits["train"]
     sample = np.linspace(0, len(learned.pairs) - 1, min(MOMENTS, len(learned.pairs))).astype(int)
-    moments = reward_moments(*score_pairs(model, [learned.pairs[i] for i in sample], **settings, progress="train"))
+    moments = reward_moments(_ask(model, [learned.pairs[i] for i in sample], params, device, "train"))
     metrics: dict[str, Any] = {f"reward/{name}": value for name, value in moments.items()}
     decided = [item for item in learned.comparisons if not item.tie]
     for name, split in splits.items():
         metrics |= {f"{name}/left_out/{reason}": count for reason, count in split.dropped.items()}
         if name != "train":
-            chosen, rejected = score_pairs(model, split.pairs, **settings, progress=name)
-            found = quality(split.comparisons, chosen, rejected, decided)
+            found = quality(split.comparisons, _ask(model, split.pairs, params, device, name), decided)
             metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
     return metrics | {"train/n": len(learned.pairs)}
 
 
 def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[str, Any]) -> None:
+    """The card: which kind it is (that is how it is loaded), what it learned from, and the scale of its scores."""
     card = {
+        "kind": dump(params.kind),
         "objective": dump(params.objective),
         "base": inputs["base"].id,
         "dataset": inputs["dataset"].id,
-        "reward": {name: metrics[f"reward/{name}"] for name in ("mean", "std", "n")},
+        "reward": {name: metrics[f"reward/{name}"] for name in ("mean", "std", "n") if f"reward/{name}" in metrics},
         "metrics": metrics,
     }
-    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (outputs["model"] / "card.json").write_text(text, encoding="utf-8")
+    write_card(outputs["model"], card)
 
 
 def _execution(params: Params, model: nn.Module, trained: Trained, device: torch.device) -> dict[str, float]:

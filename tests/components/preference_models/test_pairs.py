@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from components.preference_models import TokenPair, new_reward_model, pair_rewards, score_pairs, scores
+from components.contract import Choice
 from components.preference_models import pairs as module
+from components.preference_models.network import new_network
+from components.preference_models.pairs import TokenPair, pair_readings, read_pairs
+from components.preference_models.readings import read_rows
 from components.training.params import Compute
 from components.training.tokenize import Row
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
+SCALAR = Choice("scalar")
 EOS = tiny_tokenizer().eos_token_id
 LONG_PROMPTS = [
     TokenPair(list(range(30, 60)), [61, 62, EOS], [EOS]),
@@ -28,11 +32,11 @@ LONG_COMPLETIONS = [
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    return new_reward_model(save_tiny_policy(tmp_path / "policy"), Compute(threads=1), seed=0)[0]
+    return new_network(save_tiny_policy(tmp_path / "policy"), SCALAR, Compute(threads=1), seed=0)[0]
 
 
 def loss(model: Any, pairs: list[TokenPair]) -> torch.Tensor:
-    chosen, rejected = pair_rewards(model, pairs, "cpu")
+    chosen, rejected = pair_readings(model, SCALAR, pairs, "cpu")
     return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
 
@@ -55,19 +59,19 @@ def test_shared_prompts_give_the_plain_loss_and_gradient(model: Any, monkeypatch
 @pytest.mark.parametrize("pairs", [LONG_PROMPTS, LONG_COMPLETIONS])
 def test_pairs_score_as_their_completions_do_alone(model: Any, pairs: list[TokenPair]) -> None:
     settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 64}
-    chosen, rejected = score_pairs(model, pairs, **settings)
+    chosen, rejected = read_pairs(model, SCALAR, pairs, **settings)
     assert chosen == pytest.approx(
-        scores(model, [Row(p.prompt_ids, p.chosen_ids) for p in pairs], **settings), abs=1e-5
+        read_rows(model, SCALAR, [Row(p.prompt_ids, p.chosen_ids) for p in pairs], **settings), abs=1e-5
     )
     assert rejected == pytest.approx(
-        scores(model, [Row(p.prompt_ids, p.rejected_ids) for p in pairs], **settings), abs=1e-5
+        read_rows(model, SCALAR, [Row(p.prompt_ids, p.rejected_ids) for p in pairs], **settings), abs=1e-5
     )
 
 
 def test_the_order_of_pairs_is_kept(model: Any) -> None:
     pairs = LONG_COMPLETIONS + LONG_PROMPTS
     settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 100}
-    there, back = score_pairs(model, pairs, **settings)[0], score_pairs(model, pairs[::-1], **settings)[0]
+    there, back = read_pairs(model, SCALAR, pairs, **settings)[0], read_pairs(model, SCALAR, pairs[::-1], **settings)[0]
     assert there == pytest.approx(back[::-1], abs=1e-5)
 
 
@@ -75,7 +79,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(
     model: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then every prompt is computed twice, with a warning: the numbers stay those of the plain path."""
-    plain = score_pairs(model, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=1)
+    plain = read_pairs(model, SCALAR, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=1)
     backbone = model.base_model.forward
 
     def deaf(**arguments: Any) -> Any:
@@ -85,7 +89,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(
     monkeypatch.setattr(model.base_model, "forward", deaf)
     module._shares.pop(model)
     with caplog.at_level(logging.WARNING):
-        found = score_pairs(model, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=4096)
+        found = read_pairs(model, SCALAR, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=4096)
     assert "does not take shared prompts" in caplog.text
     assert found[0] == pytest.approx(plain[0], abs=1e-5)
     assert found[1] == pytest.approx(plain[1], abs=1e-5)
