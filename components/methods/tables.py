@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from components.contract.table import Table
+from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
+from components.heuristics.table import RULES
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, PREFERENCE_MODELS)}
+ALL = (JUDGES, OBJECTIVES, PREFERENCE_MODELS, PROMPT_CONTRACTS, RULES, SOURCES)
+TABLES: dict[str, Table] = {table.name: table for table in ALL}

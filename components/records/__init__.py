@@ -57,6 +57,7 @@ from components.records.views import (
     comparisons,
     demonstrations,
     labeled,
+    votes_of,
 )
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "split_of",
     "text_candidate",
     "validate",
+    "votes_of",
     "votes_to_probability",
     "write_lines",
     "write_parquet",

@@ -87,7 +87,7 @@ def test_required_inputs_are_found_by_type_and_what_gives_them_is_asked_once_nee
     assert asked == []
     rated = graph.by_types("rate", offered)
     assert (asked, list(rated.inputs)) == (["samples"], ["samples"]), "an optional input of the same type stays open"
-    with pytest.raises(WiringError, match="step train: needs a dataset .* It has samples, feedback"):
+    with pytest.raises(WiringError, match=r"step train: needs a dataset .* It has samples, feedback"):
         graph.by_types("train", offered)
 
 

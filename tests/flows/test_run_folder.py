@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.profile import Profile
 from flows.run_folder import RunFolder, StepReport, estimate, mark_interrupted
 from flows.runner import read_file
-from flows.profile import Profile
 from flows.settings import Settings
 
 
