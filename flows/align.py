@@ -8,7 +8,8 @@ from flows.profile import Layout
 
 
 def wire(at: Graph, layout: Layout) -> Node:
-    """Feedback -> data set and reward model -> policy -> evaluation -> gate."""
+    """Feedback -> data set -> reward model and policy -> evaluation -> gate."""
     first = beginning(at, layout)
+    reward = at.step("reward_modeling", dataset=first.dataset, base=first.base)["model"]
     policy = at.step("policy_optimization", dataset=first.dataset, policy=first.base)["policy"]
-    return decision(at, first, policy, layout)
+    return decision(at, first, policy, reward, layout)

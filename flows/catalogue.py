@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from components.contract.spec import all_specs
 from components.errors import PreflowError, UserError, WiringError, nearest
-from flows import align
+from flows import align, online_alignment
 from flows.graph import Graph, Node
 from flows.profile import Layout
 
@@ -33,9 +33,16 @@ class Flow:
 
 FLOWS: dict[str, Flow] = {
     "align": Flow("One pass from feedback to a gated, registered model.", align.wire, pipeline="dvc.yaml"),
-    "retrain": Flow("The same with the champion to beat: promote the new policy or keep it.", align.wire,
-                    beats_champion=True),
-}  # fmt: skip
+    "retrain": Flow(
+        "The same with the champion to beat: promote the new policy or keep it.", align.wire, beats_champion=True
+    ),
+    "online_alignment": Flow(
+        "A policy learns from the best of its own answers, round by round.",
+        online_alignment.wire,
+        pipeline="pipelines/online_alignment/dvc.yaml",
+        loops=True,
+    ),
+}
 
 
 def load_flow(name: str) -> Flow:

@@ -6,7 +6,8 @@ api.py       the API server through the official client: one door, errors a pers
 watch.py     list + watch that goes on after a lost connection; a pod's log across reconnects
 status.py    documents -> what is going on, and how it ended (pure)
 failures.py  the ways in which a step on a cluster fails, each with its remedy
-attempt.py   one Job of a step: submit or adopt, watch to its end, leave nothing behind
+claim.py     whose a Job is: submit, adopt or join it, give signs of life
+attempt.py   one Job of a step, watched to its end; nothing left behind
 runner.py    attempts until one is done; lost pods count as no failure
 single.py    one step of a flow, without Prefect
 cache.py     what has been made already, by anyone who shares the DVC remote
