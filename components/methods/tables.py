@@ -7,6 +7,7 @@ from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.heuristics.table import RULES
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
+from components.sequences.table import VIEWS
 
-ALL = (JUDGES, OBJECTIVES, PREFERENCE_MODELS, PROMPT_CONTRACTS, RULES, SOURCES)
+ALL = (JUDGES, OBJECTIVES, PREFERENCE_MODELS, PROMPT_CONTRACTS, RULES, SOURCES, VIEWS)
 TABLES: dict[str, Table] = {table.name: table for table in ALL}

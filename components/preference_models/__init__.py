@@ -8,11 +8,10 @@ This file and the table need no torch.
 """
 
 from components.preference_models.table import PREFERENCE_MODELS, gives, is_scored
-from components.preference_models.witness import KnownTruth, Pair, Text, TextPair, Witness
+from components.preference_models.witness import Pair, Text, TextPair, Witness
 
 __all__ = [
     "PREFERENCE_MODELS",
-    "KnownTruth",
     "Pair",
     "Text",
     "TextPair",

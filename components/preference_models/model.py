@@ -23,9 +23,9 @@ from components.preference_models.readings import Array, pair_logits, probabilit
 from components.preference_models.table import PREFERENCE_MODELS, is_scored
 from components.preference_models.witness import Pair, Text
 from components.records import prompt_key
+from components.sequences import encode_pair
 from components.training.params import Compute
 from components.training.runtime import device_of
-from components.training.tokenize import encode_pair
 
 CARD = "card.json"
 MEMBERS = "members"

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components import sequences
 from components.contract import Choice
 from components.preference_models.table import PREFERENCE_MODELS, is_scored
 from components.training.batching import Batch, collate, micro_batches
 from components.training.logprobs import unwrap
 from components.training.runtime import autocast
-from components.training.tokenize import Row
 
 Array = NDArray[np.float64]
 
@@ -74,14 +74,14 @@ def readings(model: nn.Module, kind: Choice, batch: Batch) -> Tensor:
 def read_rows(
     model: nn.Module,
     kind: Choice,
-    rows: Sequence[Row],
+    rows: Sequence[sequences.Sequence],
     *,
     device: torch.device | str,
     precision: str,
     micro_batch_tokens: int,
     progress: str = "",
 ) -> Array:
-    """[n, D] readings of rows (prompt and completion ids, EOS included), in the order of `rows`; no gradient.
+    """[n, D] readings of sequences (EOS included), in the order of `rows`; no gradient.
 
     A reading does not depend on the rows beside it. `progress` names the progress bar; without it there is none.
     """

@@ -54,10 +54,13 @@ from components.records.views import (
     Demonstrations,
     Labeled,
     LabeledCompletion,
+    RankedList,
+    RankedLists,
     comparisons,
     demonstrations,
     labeled,
     votes_of,
+    ranked_lists,
 )
 
 __all__ = [
@@ -76,6 +79,8 @@ __all__ = [
     "LabeledCompletion",
     "Labelled",
     "Pair",
+    "RankedList",
+    "RankedLists",
     "Record",
     "Scored",
     "VoteShare",
@@ -92,6 +97,7 @@ __all__ = [
     "messages",
     "prompt_key",
     "prompt_share",
+    "ranked_lists",
     "ranking_to_pairs",
     "read_lines",
     "read_parquet",

@@ -9,10 +9,8 @@ from components.contract import Choice
 from components.errors import ParamsError
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS, READOUTS, gives
+from components.sequences.table import VIEWS
 from components.training.params import Compute, Lora, Optimization, check_sharding
-
-LABELS = ("preference_probability", "margin")
-"""Quantities that stand in the feedback itself."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Params:
         check_sharding(self.optimization, self.compute)
         if self.max_length < 2:
             raise ParamsError(f"max_length: must be at least 2 (got {self.max_length}). Try 1024.")
-        known = (*gives(self.kind.name), *LABELS)
+        known = (*gives(self.kind.name), *VIEWS["pair"].facts["given"])
         for need in OBJECTIVES[self.objective.name].needs:
             if need not in known:
                 raise ParamsError(

@@ -14,11 +14,12 @@ from components.objectives import bind, needs
 from components.preference_models import is_scored
 from components.preference_models.model import write_card
 from components.preference_models.network import new_network, save_network
-from components.preference_models.pairs import TokenPair, pair_readings, read_pairs
+from components.preference_models.pairs import pair_readings, read_pairs
 from components.preference_models.readings import pair_logits
-from components.reward_modeling.data import Split, read_split
-from components.reward_modeling.params import LABELS, Params
+from components.reward_modeling.params import Params
 from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
+from components.sequences import Example, Examples, read_examples
+from components.sequences.read import keeps_ties
 from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
@@ -35,7 +36,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
     trained = train(
         model,
-        task(params, splits["train"], device),
+        task(params, splits["train"].items, device),
         optimization=params.optimization,
         compute=params.compute,
         seed=params.seed,
@@ -55,50 +56,46 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     return metrics
 
 
-def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[str, Split]:
+def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[str, Examples]:
     """All splits; ties stay in training for objectives that learn a probability, and are never evaluated."""
     limit = min(params.max_length, getattr(model.config, "max_position_embeddings", params.max_length))
-    soft = "preference_probability" in needs(params.objective.name)
+    soft = keeps_ties("pair", needs(params.objective.name))
     splits = {
-        name: read_split(
+        name: read_examples(
             inputs["dataset"].path / f"{name}.jsonl",
             tokenizer,
+            view="pair",
             keep_ties=soft and name == "train",
             max_length=limit,
-            what=name,
         )
         for name in ("train", "validation", "test")
     }
-    if not splits["train"].pairs:
+    if not splits["train"].items:
         raise ArtifactError(
-            f"reward_modeling: no comparisons to train on (left out: {splits['train'].dropped}). "
+            f"reward_modeling: no comparisons to train on (left out: {dict(splits['train'].dropped)}). "
             "Curate feedback that has pairs, rankings or scores."
         )
     return splits
 
 
-def task(params: Params, split: Split, device: torch.device) -> Task:
+def task(params: Params, examples: list[Example], device: torch.device) -> Task:
     """What the training loop needs: both completions of each pair read in one forward pass, and the objective."""
     wanted = needs(params.objective.name)
     objective = bind(params.objective, families=("reward",))
-    labels = {
-        "preference_probability": [item.probability for item in split.comparisons],
-        "margin": [item.margin for item in split.comparisons],
-    }
 
-    def forward(model: nn.Module, rows: list[int]) -> dict[str, Tensor]:
-        chosen, rejected = pair_readings(model, params.kind, [split.pairs[row] for row in rows], device)
+    def forward(model: nn.Module, pairs: list[Example]) -> dict[str, Tensor]:
+        chosen, rejected = pair_readings(model, params.kind, pairs, device)
         quantities = _quantities(params.kind, chosen, rejected, wanted)
-        for name in sorted(set(LABELS) & set(wanted)):
-            quantities[name] = chosen.new_tensor([labels[name][row] for row in rows])
+        for name in sorted(pairs[0].given.keys() & set(wanted)):
+            quantities[name] = chosen.new_tensor([pair.given[name] for pair in pairs])
         return quantities
 
     return Task(
-        examples=range(len(split.pairs)),
-        lengths=[len(pair) for pair in split.pairs],
+        examples=examples,
+        lengths=[pair.separate_tokens for pair in examples],
         forward=forward,
         loss=lambda quantities: objective(**{name: quantities[name] for name in wanted}),
-        weights=[item.weight for item in split.comparisons],
+        weights=[pair.weight for pair in examples],
         metrics=training_metrics,
     )
 
@@ -113,7 +110,7 @@ def _quantities(kind: Choice, chosen: Tensor, rejected: Tensor, wanted: tuple[st
     return found
 
 
-def _ask(model: nn.Module, pairs: list[TokenPair], params: Params, device: torch.device, what: str) -> Preferences:
+def _ask(model: nn.Module, pairs: list[Example], params: Params, device: torch.device, what: str) -> Preferences:
     """What the trained model says of pairs."""
     chosen, rejected = read_pairs(
         model,
@@ -130,18 +127,18 @@ def _ask(model: nn.Module, pairs: list[TokenPair], params: Params, device: torch
     return Preferences(logits, chosen[:, 0], rejected[:, 0])
 
 
-def _measure(model: nn.Module, splits: dict[str, Split], params: Params, device: torch.device) -> dict[str, Any]:
+def _measure(model: nn.Module, splits: dict[str, Examples], params: Params, device: torch.device) -> dict[str, Any]:
     learned = splits["train"]
-    sample = np.linspace(0, len(learned.pairs) - 1, min(MOMENTS, len(learned.pairs))).astype(int)
-    moments = reward_moments(_ask(model, [learned.pairs[i] for i in sample], params, device, "train"))
+    sample = np.linspace(0, len(learned.items) - 1, min(MOMENTS, len(learned.items))).astype(int)
+    moments = reward_moments(_ask(model, [learned.items[i] for i in sample], params, device, "train"))
     metrics: dict[str, Any] = {f"reward/{name}": value for name, value in moments.items()}
-    decided = [item for item in learned.comparisons if not item.tie]
+    decided = [comparison for comparison in learned.origins if not comparison.tie]
     for name, split in splits.items():
-        metrics |= {f"{name}/left_out/{reason}": count for reason, count in split.dropped.items()}
+        metrics |= {f"{name}/left_out/{reason}": count for reason, count in sorted(split.dropped.items())}
         if name != "train":
-            found = quality(split.comparisons, _ask(model, split.pairs, params, device, name), decided)
+            found = quality(split.origins, _ask(model, split.items, params, device, name), decided)
             metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
-    return metrics | {"train/n": len(learned.pairs)}
+    return metrics | {"train/n": len(learned.items)}
 
 
 def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[str, Any]) -> None:

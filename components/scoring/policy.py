@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from components import sequences
 from components.generation.sample import stop_tokens
 from components.records import Comparison
 from components.scoring.material import Answers
+from components.sequences import encode_pair, encode_prompt
 from components.training.logprobs import sequence_logprobs
 from components.training.params import Compute
 from components.training.runtime import device_of, load_policy
-from components.training.tokenize import Row, encode_pair, encode_prompt
 
 
 class Tempered(nn.Module):
@@ -49,7 +50,7 @@ class PolicyWitness:
         self.model, self.tokenizer = load_policy(path, compute)
         self.compute, self.micro_batch_tokens = compute, micro_batch_tokens
 
-    def _tokens(self, model: Any, rows: Sequence[Row], what: str) -> list[list[float]]:
+    def _tokens(self, model: Any, rows: Sequence[sequences.Sequence], what: str) -> list[list[float]]:
         return sequence_logprobs(
             model,
             rows,
@@ -80,7 +81,8 @@ class PolicyWitness:
         if answers.temperature == 0 or answers.top_p != 1 or not self.speaks(answers):
             return None
         model = self.model if answers.temperature == 1 else Tempered(self.model, answers.temperature)
-        rows = [Row(encode_prompt(self.tokenizer, s.messages), s.token_ids) for s in answers.samples]
+        prompts = [encode_prompt(self.tokenizer, sample.messages) for sample in answers.samples]
+        rows = [sequences.Sequence(p, list(s.token_ids)) for p, s in zip(prompts, answers.samples, strict=True)]
         return self._tokens(model, rows, f"answers {answers.id[:8]}")
 
     def comparisons(self, items: Sequence[Comparison]) -> Iterator[tuple[Likelihood, Likelihood]]:
@@ -88,12 +90,8 @@ class PolicyWitness:
         encoded = [
             encode_pair(self.tokenizer, item.messages, text) for item in items for text in (item.chosen, item.rejected)
         ]
-        keys = [(tuple(one.prompt_ids), tuple(one.completion_ids)) for one in encoded]
-        different = list(dict.fromkeys(keys))
-        logps = self._tokens(self.model, [Row(*key) for key in different], "comparisons")
+        different = {one.row.key: one.row for one in encoded}
+        logps = self._tokens(self.model, list(different.values()), "comparisons")
         sums = {key: sum(tokens) for key, tokens in zip(different, logps, strict=True)}
-        found = [
-            Likelihood(sums[key], len(one.completion_ids), one.prefix_ok)
-            for key, one in zip(keys, encoded, strict=True)
-        ]
+        found = [Likelihood(sums[one.row.key], len(one.completion_ids), one.prefix_ok) for one in encoded]
         yield from zip(found[0::2], found[1::2], strict=True)

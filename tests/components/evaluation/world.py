@@ -106,7 +106,7 @@ def fake_evidence(n: int = 40, *, scored: bool = True, seed: int = 0, spoil: str
         "reference": fake_system("reference", bad, seed=1),
     }
     comparisons = [
-        Comparison(p.messages, a + "!", b, 1.0, 0.0, 1.0, "g", "r", "world", "simulated", False)
+        Comparison(p.messages, a + "!", b, 1.0, 0.0, 0.0, 1.0, "g", "r", "world", "simulated", False)
         for p, a, b in zip(asked, good, bad, strict=True)
     ]
     for system in systems.values():

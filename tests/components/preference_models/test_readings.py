@@ -15,28 +15,28 @@ from components.contract import Choice
 from components.errors import ArtifactError
 from components.preference_models.network import load_network, new_network, save_network
 from components.preference_models.readings import every_position, last_positions, read_rows, readings
+from components.sequences import Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
-from components.training.tokenize import Row
 from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 
 CPU = Compute(threads=1)
 EOS = tiny_tokenizer().eos_token_id
 SCALAR, MEAN, GPM = Choice("scalar"), Choice("scalar_mean"), Choice("gpm", {"width": 4, "temperature": 0.1})
 ROWS = [
-    Row([1, 30, 31, 32], [40, 41, EOS]),
-    Row([1, 30], [50, 51, 52, 53, 54, 55, 56, EOS]),
-    Row([1, 30, EOS, 31, EOS, 33, 34, 35], [40, EOS]),  # EOS inside the prompt, as chat templates write it
-    Row([1], [EOS]),
+    Sequence([1, 30, 31, 32], [40, 41, EOS]),
+    Sequence([1, 30], [50, 51, 52, 53, 54, 55, 56, EOS]),
+    Sequence([1, 30, EOS, 31, EOS, 33, 34, 35], [40, EOS]),  # EOS inside the prompt, as chat templates write it
+    Sequence([1], [EOS]),
 ]
 
 
-def read(model: Any, rows: list[Row], kind: Choice, **settings: Any) -> np.ndarray:
+def read(model: Any, rows: list[Sequence], kind: Choice, **settings: Any) -> np.ndarray:
     common = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 4096}
     return read_rows(model, kind, rows, **{**common, **settings})
 
 
-def reward_of(model: Any, rows: list[Row], **settings: Any) -> list[float]:
+def reward_of(model: Any, rows: list[Sequence], **settings: Any) -> list[float]:
     return read(model, rows, SCALAR, **settings)[:, 0].tolist()
 
 
@@ -58,7 +58,7 @@ def saved(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_definition(model: Any, row: Row) -> float:
+def by_definition(model: Any, row: Sequence) -> float:
     """The head applied to the backbone's last hidden state of one unpadded row."""
     ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_the_last_token_is_the_last_that_the_mask_shows() -> None:
 
 def test_completions_that_share_their_prompt_score_as_if_alone(model: Any) -> None:
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
-    rows = [Row(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
+    rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
         shared = readings(model, SCALAR, collate_shared(groups, "cpu"))[:, 0].tolist()
     assert shared == pytest.approx(reward_of(model, rows), abs=1e-5)
@@ -190,7 +190,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         load_network(tmp_path, SCALAR, CPU)
 
 
-def hidden_of(model: Any, row: Row) -> torch.Tensor:
+def hidden_of(model: Any, row: Sequence) -> torch.Tensor:
     """[T, H] last hidden states of one unpadded row."""
     with torch.no_grad():
         return model.base_model(input_ids=torch.tensor([[*row.prompt_ids, *row.completion_ids]])).last_hidden_state[0]
@@ -201,7 +201,7 @@ def test_a_mean_is_over_the_tokens_of_the_completion(model: Any) -> None:
     wanted = [model.score(hidden_of(model, row)[len(row.prompt_ids) :]).mean().item() for row in ROWS]
     assert read(model, ROWS, MEAN)[:, 0] == pytest.approx(wanted, abs=1e-5)
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
-    rows = [Row(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
+    rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
         shared = readings(model, MEAN, collate_shared(groups, "cpu"))[:, 0].tolist()
     assert shared == pytest.approx(read(model, rows, MEAN)[:, 0], abs=1e-5)

@@ -13,11 +13,10 @@ import torch
 
 from components.contract import Choice
 from components.preference_models.network import new_network
-from components.preference_models.pairs import TokenPair, read_pairs
-from components.records import Comparison
-from components.reward_modeling.data import Split
+from components.preference_models.pairs import read_pairs
 from components.reward_modeling.params import Params
 from components.reward_modeling.run import task
+from components.sequences import Example, Sequence
 from components.statistics import both_directions, ece
 from components.training.loop import Trained, train
 from components.training.params import Compute, Optimization
@@ -26,7 +25,6 @@ from tests.tiny import save_tiny_policy, tiny_tokenizer
 CPU = Compute(threads=1)
 SCALAR = Choice("scalar")
 EOS = tiny_tokenizer().eos_token_id
-MODEL = Comparison((), "", "", 1.0, 0.0, 1.0, "", "", "", "", False)
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +32,26 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_policy(tmp_path_factory.mktemp("base") / "policy", initializer_range=0.05)
 
 
-def random_pairs(n: int, seed: int = 0, length: int = 6) -> list[TokenPair]:
+def random_pairs(n: int, seed: int = 0, length: int = 6) -> list[Example]:
     rng = np.random.default_rng(seed)
 
     def ids() -> list[int]:
         return rng.integers(6, 60, length).tolist()
 
-    return [TokenPair([1, *ids()[:2]], [*ids(), EOS], [*ids(), EOS]) for _ in range(n)]
+    return [pair([1, *ids()[:2]], [*ids(), EOS], [*ids(), EOS]) for _ in range(n)]
 
 
-def swapped(pairs: list[TokenPair]) -> list[TokenPair]:
-    return [TokenPair(pair.prompt_ids, pair.rejected_ids, pair.chosen_ids) for pair in pairs]
+def pair(prompt: list[int], chosen: list[int], rejected: list[int]) -> Example:
+    return Example((Sequence(prompt, chosen, "chosen"), Sequence(prompt, rejected, "rejected")))
+
+
+def swapped(pairs: list[Example]) -> list[Example]:
+    return [Example(pair.sequences[::-1]) for pair in pairs]
 
 
 def fit(
     model: Any,
-    pairs: list[TokenPair],
+    pairs: list[Example],
     workdir: Path,
     *,
     objective: Choice | None = None,
@@ -58,13 +60,15 @@ def fit(
 ) -> Trained:
     params = Params(objective=objective or Choice("bradley_terry"), compute=CPU)
     probabilities = [1.0] * len(pairs) if p is None else list(p)
-    split = Split([replace(MODEL, probability=q) for q in probabilities], pairs, {})
+    examples = [
+        replace(pair, given={"preference_probability": q}) for pair, q in zip(pairs, probabilities, strict=True)
+    ]
     optimization = Optimization(**{"warmup": 0.0, "batch_size": 16, "learning_rate": 1e-3, **settings})
-    job = task(params, split, torch.device("cpu"))
+    job = task(params, examples, torch.device("cpu"))
     return train(model, job, optimization=optimization, compute=CPU, seed=0, identity="t", workdir=workdir)
 
 
-def margins(model: Any, pairs: list[TokenPair]) -> np.ndarray:
+def margins(model: Any, pairs: list[Example]) -> np.ndarray:
     chosen, rejected = read_pairs(model, SCALAR, pairs, device="cpu", precision="fp32", micro_batch_tokens=8192)
     return (chosen - rejected)[:, 0]
 
@@ -115,10 +119,11 @@ def test_linear_preferences_are_recovered(policy: Path, tmp_path: Path) -> None:
     .03 of always naming the truly better one, and calibrated to .05."""
     value = np.random.default_rng(1).normal(size=400) * 0.8
 
-    def gap(pairs: list[TokenPair]) -> np.ndarray:
-        return np.array([value[p.chosen_ids[:-1]].sum() - value[p.rejected_ids[:-1]].sum() for p in pairs])
+    def gap(pairs: list[Example]) -> np.ndarray:
+        sums = [[value[side.completion_ids[:-1]].sum() for side in pair.sequences] for pair in pairs]
+        return np.subtract(*np.transpose(sums))
 
-    def labelled(n: int, seed: int) -> list[TokenPair]:
+    def labelled(n: int, seed: int) -> list[Example]:
         drawn = random_pairs(n, seed)
         first = np.random.default_rng(seed + 100).random(n) < 1 / (1 + np.exp(-gap(drawn)))
         return [pair if keep else swap for pair, swap, keep in zip(drawn, swapped(drawn), first, strict=True)]

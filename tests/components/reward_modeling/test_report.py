@@ -13,7 +13,7 @@ from components.reward_modeling.report import Preferences, quality, reward_momen
 
 def comparison(i: int, chosen: str, rejected: str, source: str = "x", annotator: str = "human") -> Comparison:
     message = {"role": "user", "content": f"prompt {i}"}
-    return Comparison((message,), chosen, rejected, 1.0, 0.0, 1.0, str(i), str(i), source, annotator, False)
+    return Comparison((message,), chosen, rejected, 1.0, 0.0, 0.0, 1.0, str(i), str(i), source, annotator, False)
 
 
 ITEMS = [

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from components.artifacts import content_id
 from components.contract import Record, run_component
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, RecordError
 from components.preference_models import Text, TextPair
 from components.preference_models.model import PreferenceModel, load_preference_model
 from components.records import comparisons, read_records
@@ -181,11 +181,11 @@ def test_hard_objectives_leave_ties_out_and_soft_ones_learn_them(tmp_path: Path,
     dataset = write_dataset(tmp_path / "data", rows, rows[8:], [])
     short = {**FAST, "epochs": 1}
     _, hard = fit(tmp_path, policy, dataset, "hard", optimization=short)
-    assert (hard.metrics["train/n"], hard.metrics["train/left_out/tie"]) == (12, 4)
+    assert (hard.metrics["train/n"], hard.metrics["train/left_out/ties"]) == (12, 4)
     _, soft = fit(tmp_path, policy, dataset, "soft", optimization=short, objective={"name": objective})
     assert soft.metrics["train/n"] == 16
-    assert "train/left_out/tie" not in soft.metrics
-    assert (soft.metrics["validation/n"], soft.metrics["validation/left_out/tie"]) == (4, 4)
+    assert "train/left_out/ties" not in soft.metrics
+    assert (soft.metrics["validation/n"], soft.metrics["validation/left_out/ties"]) == (4, 4)
 
 
 def test_a_margin_asks_for_a_larger_difference(tmp_path: Path, policy: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_margin_asks_for_a_larger_difference(tmp_path: Path, policy: Path) -> 
     asked = log_of(
         fit(tmp_path, policy, dataset, "asked", optimization=one_step, objective={"name": "bradley_terry_margin"})[0]
     )
-    assert asked[0]["loss"] > plain[0]["loss"] + 1
+    assert asked[0]["loss"] > plain[0]["loss"] + 0.25
     assert asked[0]["margin"] == plain[0]["margin"]
 
 
@@ -204,15 +204,13 @@ def test_identical_completions_are_left_out_and_counted(tmp_path: Path, policy: 
     dataset = write_dataset(tmp_path / "data", [*labelled_pairs(8, 0), record("same", "a fox", "a fox")], [], [])
     _, made = fit(tmp_path, policy, dataset, optimization={**FAST, "epochs": 1})
     assert made.metrics["train/n"] == 8
-    assert made.metrics["train/left_out/identical completions"] == 1
+    assert made.metrics["train/left_out/identical"] == 1
 
 
 def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy: Path) -> None:
     rows = [*labelled_pairs(4, 0), record("long", "fox " * 60, "dog")]
     dataset = write_dataset(tmp_path / "data", rows, [], [])
-    with pytest.raises(
-        ParamsError, match=rf"1 comparisons of train are longer than 64 tokens .*{rows[-1]['record_id']}"
-    ):
+    with pytest.raises(RecordError, match=rf"1 longer than max_length 64 .*{rows[-1]['record_id']}"):
         fit(tmp_path, policy, dataset, max_length=64)
 
 

@@ -17,8 +17,8 @@ from components.preference_models import PREFERENCE_MODELS, Text, TextPair
 from components.preference_models.model import load_preference_model, write_card
 from components.preference_models.network import new_network, save_network
 from components.records import comparisons, prompt_key, read_lines, read_records, write_lines
+from components.sequences import encode_pair, encode_prompt
 from components.training.params import Compute
-from components.training.tokenize import encode_pair, encode_prompt
 from tests.components.reward_modeling.helpers import record, write_dataset
 from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 

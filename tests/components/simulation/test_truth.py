@@ -6,7 +6,8 @@ import pytest
 
 from components.errors import RecordError
 from components.judges import PairItem
-from components.preference_models import KnownTruth, Text, TextPair, Witness
+from components.preference_models import Text, TextPair, Witness
+from components.simulation.truth import KnownTruth
 
 ASKED = [{"role": "user", "content": "Is tin a bird? Just yes or no."}]
 RIGHT, WRONG = "No.", "Yes."
