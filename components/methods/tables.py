@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.contract.table import Table
+from components.measures.table import MEASURES
 from components.objectives.table import OBJECTIVES
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES,)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, MEASURES)}
