@@ -24,6 +24,8 @@ ARTIFACT_TYPES: dict[str, tuple[str, ...]] = {
     "policy": ("config.json", "tokenizer.json", "*.safetensors"),
     "reward_model": ("config.json", "tokenizer.json", "*.safetensors", "card.json"),
     "reference_logprobs": ("manifest.json",),
+    "scores": ("scores.jsonl", "summary.json"),
+    "verdicts": ("verdicts.jsonl", "summary.json"),
     "report": ("metrics.json", "report.html"),
     "decision": ("gate.json", "model_card.md"),
 }

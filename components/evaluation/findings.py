@@ -86,13 +86,10 @@ def _length(evidence: Evidence, results: Results) -> Iterator[Finding]:
 def _disagreement(evidence: Evidence, results: Results) -> Iterator[Finding]:
     """A gain that only one scoring model sees may be its own mistake, learned by the policy (EVAL-21)."""
     for opponent in evidence.opponents:
-        said = {
-            w: verdict(results.value("win_rate", witness=w.name, opponent=opponent))
-            for w in evidence.present
-            if opponent in w.wins
-        }
-        for witness, what in said.items():
-            others = [other.label for other, verdict_ in said.items() if other is not witness and verdict_ != BETTER]
+        heard = [w for w in evidence.present if opponent in w.wins]
+        said = [(w, verdict(results.value("win_rate", witness=w.name, opponent=opponent))) for w in heard]
+        for witness, what in said:
+            others = [w.label for w, other in said if w is not witness and other != BETTER]
             if witness.ranked is None or what != BETTER or not others:
                 continue
             names = " and ".join(f"the {label}" for label in others)
