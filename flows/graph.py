@@ -86,7 +86,7 @@ class Graph:
         for port, given in inputs.items():
             if port not in spec.inputs:
                 raise WiringError(f"step {node.name}: no input '{port}'.{nearest(port, spec.inputs)}")
-            if given is not None:
+            if given:  # an empty list is the same as None: the identity knows no difference
                 node.inputs[port] = (given,) if isinstance(given, Handle) else tuple(given)
                 _check(node, port)
         for port, declared in spec.inputs.items():

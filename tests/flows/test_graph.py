@@ -68,6 +68,13 @@ def test_an_optional_input_may_be_none(graph: Graph) -> None:
     assert "start" not in graph.step("train", dataset=merged["dataset"], start=None).inputs
 
 
+def test_an_empty_list_connects_nothing(graph: Graph) -> None:
+    """As None does: the component's own identity has no port without artifacts."""
+    assert graph.step("source").inputs == {}
+    with pytest.raises(WiringError, match="input 'feedback' \\(feedback\\) is not connected"):
+        graph.step("merge", feedback=[])
+
+
 def test_a_port_may_have_any_name_and_is_found_by_its_type(graph: Graph) -> None:
     rated = graph.step("rate", samples=Graph.external("samples", Path("s")))
     assert rated["name"] == rated.of_type("feedback")
