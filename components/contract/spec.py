@@ -22,7 +22,7 @@ ARTIFACT_TYPES: dict[str, tuple[str, ...]] = {
     "dataset": ("train.jsonl", "validation.jsonl", "test.jsonl", "quarantine.jsonl", "summary.json", "card.html"),
     "samples": ("samples.jsonl", "summary.json"),
     "policy": ("config.json", "tokenizer.json", "*.safetensors"),
-    "reward_model": ("config.json", "tokenizer.json", "*.safetensors", "card.json"),
+    "preference_model": ("card.json",),  # its kind says what else it holds
     "reference_logprobs": ("manifest.json",),
     "scores": ("scores.jsonl", "summary.json"),
     "verdicts": ("verdicts.jsonl", "summary.json"),

@@ -20,6 +20,7 @@ MEASURES = Table(
     "What an evaluation measures: a pure function of answers, scores, verdicts or log-probabilities, one number with "
     "its interval per place. The report, its headlines and the gate read name, label and place from the row.",
     facts=("metric", "label", "format", "section"),
+    appendix="components.measures.table:markdown",
 )
 
 NEEDS: dict[str, str] = {

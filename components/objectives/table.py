@@ -13,4 +13,5 @@ OBJECTIVES = Table(
     "components.objectives",
     "How feedback becomes a loss: a pure function of named quantities, one loss per example.",
     facts=("family", "method", "source", "equation"),
+    appendix="components.objectives.quantities:markdown",
 )
