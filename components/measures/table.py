@@ -92,14 +92,17 @@ def fields(row: Row) -> set[str]:
 
 
 def row_of(metric: str) -> Row | None:
-    """The row that a metric of a report comes from; None for one that no measure gives."""
-    for row in MEASURES:
-        pattern = re.escape(str(row.facts["metric"]))
-        pattern = pattern.replace(r"\.\{system\}", r"(\.[a-z_]+)?")
-        pattern = re.sub(r"\\\{\w+\\\}", "[a-z0-9_]+", pattern)
-        if re.fullmatch(pattern, metric):
-            return row
-    return None
+    """The row that a metric of a report comes from; None for one that no measure gives.
+
+    Of several patterns that fit, the one that says most: `ranking.accuracy` is not the accuracy of a witness.
+    """
+    fitting = [row for row in MEASURES if re.fullmatch(_pattern(row), metric)]
+    return max(fitting, key=lambda row: len(re.sub(r"\{\w+\}", "", str(row.facts["metric"]))), default=None)
+
+
+def _pattern(row: Row) -> str:
+    pattern = re.escape(str(row.facts["metric"])).replace(r"\.\{system\}", r"(\.[a-z_]+)?")
+    return re.sub(r"\\\{\w+\\\}", "[a-z0-9_]+", pattern)
 
 
 def everything() -> tuple[Choice, ...]:

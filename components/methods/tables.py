@@ -8,7 +8,23 @@ from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.measures.table import MEASURES
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
+from components.records.conversions import CONVERSIONS
+from components.records.importers.table import IMPORTERS
 from components.sequences.table import VIEWS
+from components.votes.table import AGGREGATIONS, AGREEMENTS
 
-ALL = (JUDGES, MEASURES, OBJECTIVES, PREFERENCE_MODELS, PROMPT_CONTRACTS, RULES, SOURCES, VIEWS)
+ALL = (
+    IMPORTERS,
+    CONVERSIONS,
+    AGGREGATIONS,
+    AGREEMENTS,
+    VIEWS,
+    JUDGES,
+    PROMPT_CONTRACTS,
+    SOURCES,
+    RULES,
+    PREFERENCE_MODELS,
+    OBJECTIVES,
+    MEASURES,
+)
 TABLES: dict[str, Table] = {table.name: table for table in ALL}

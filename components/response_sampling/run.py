@@ -13,8 +13,8 @@ from components.generation.sample import Generation, sample
 from components.records import write_lines
 from components.records.canonical import sha256
 from components.response_sampling.params import Params
-from components.sequences.tokenize import encode_prompt
 from components.response_sampling.prompts import Prompt, read_prompts
+from components.sequences.tokenize import encode_prompt
 from components.training.runtime import load_policy, setup
 
 
