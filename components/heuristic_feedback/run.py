@@ -59,9 +59,7 @@ def _annotator(row: Row, scores: SampleScores | None) -> dict[str, Any]:
     return {"id": scores.witness["name"], "kind": "reward_model", "revision": scores.witness["id"]}
 
 
-def _given(
-    row: Row, samples: list[Sample], pairing: Pairing, scores: SampleScores | None
-) -> Iterator[dict[str, Any]]:
+def _given(row: Row, samples: list[Sample], pairing: Pairing, scores: SampleScores | None) -> Iterator[dict[str, Any]]:
     """What the rule needs, prompt by prompt. A group holds no blank completion."""
     pool = Pool(samples)
     pairs = defaultdict(list)

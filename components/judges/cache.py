@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from components.artifacts import write_text
 from components.contract.record import canonical
 from components.errors import ArtifactError
 
-EVERY = 2.0  # seconds between two segments of a journal: what is lost at most when a machine is
+EVERY = 2.0  # seconds that an answer waits for others to share a segment of the journal with
 
 
 def cache_key(question: dict[str, Any]) -> str:
@@ -33,7 +32,7 @@ class AnswerCache:
         self.folder, self._journal = folder, journal
         self._pending: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
-        self._lock, self._last = threading.Lock(), time.monotonic()
+        self._lock = threading.Lock()
         if journal is not None:
             journal.mkdir(parents=True, exist_ok=True)
         for segment in self._segments():
@@ -66,19 +65,18 @@ class AnswerCache:
 
     def _note(self, key: str, answer: dict[str, Any]) -> None:
         """Answers that were found count too: the next machine may not have them."""
-        if self._journal is None:
-            return
         with self._lock:
-            if key not in self._written:
-                self._pending[key] = answer
-            due = time.monotonic() - self._last >= EVERY
-        if due:
-            self.flush()
+            if self._journal is None or key in self._written:
+                return
+            if not self._pending:
+                timer = threading.Timer(EVERY, self.flush)
+                timer.daemon = True
+                timer.start()
+            self._pending[key] = answer
 
     def flush(self) -> None:
         """Write what is not in the journal yet as its next segment."""
         with self._lock:
-            self._last = time.monotonic()
             if self._journal is None or not self._pending:
                 return
             lines = [canonical({"key": key, "answer": answer}) for key, answer in self._pending.items()]

@@ -1,11 +1,11 @@
-"""A language model behind an endpoint, asked many questions at a time. Answers are kept; a budget bounds what is sent."""
+"""Asks a language model behind an endpoint, many questions at a time; keeps the answers, and to a budget."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -13,7 +13,9 @@ from components.errors import ParamsError
 from components.judges.asker import Completion, Question
 from components.judges.cache import AnswerCache, cache_key
 from components.judges.client import ChatClient, read_key
-from components.judges.kinds import Endpoint
+
+if TYPE_CHECKING:  # the row that opens this
+    from components.judges.kinds import Endpoint
 
 
 class EndpointAsker:

@@ -9,7 +9,6 @@ from typing import Any, Generic, Protocol, TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Asked = TypeVar("Asked", contravariant=True)
-Answered = TypeVar("Answered", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Reply(Generic[Answer]):
         return self.value is not None
 
 
-class Judge(Protocol[Asked, Answered]):
+class Judge(Protocol[Asked, Answer]):
     """Anything that answers one prompt contract. Must be a function of the items, so that a rerun gives the same."""
 
     @property
@@ -37,7 +36,7 @@ class Judge(Protocol[Asked, Answered]):
         """Whether the text of a reply is an explanation that is worth keeping in a record."""
         ...
 
-    def answer(self, items: Sequence[Asked]) -> Sequence[Reply[Answered]]:
+    def answer(self, items: Sequence[Asked]) -> Sequence[Reply[Answer]]:
         """One reply per item, in order. Raises JudgeError, ParamsError."""
         ...
 

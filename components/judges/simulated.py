@@ -6,15 +6,17 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from components.contract.record import canonical
 from components.errors import ParamsError
 from components.judges.contract import PromptContract
-from components.judges.kinds import Simulated
 from components.judges.reply import Answer, Item, Reply
 from components.judges.table import JUDGES, PROMPT_CONTRACTS
 from components.simulation.world import gold_utility
+
+if TYPE_CHECKING:  # the row that opens this
+    from components.judges.kinds import Simulated
 
 _FAULTLESS = 3.0  # the utility of a faultless answer; one without any right content has about 0 or less
 

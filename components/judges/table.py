@@ -15,8 +15,8 @@ PROMPT_CONTRACTS = Table(
     "prompt_contracts",
     "prompt contract",
     "components.judges.contracts",
-    "What a judge is told about an item (`pair`: two completions of a prompt, `completion`: one), and how its own words "
-    "are read as an answer (`verdict`: a, b or tie, `grade`: a number on the contract's scale).",
+    "What a judge is told about an item (`pair`: two completions of a prompt, `completion`: one), and how its own "
+    "words are read as an answer (`verdict`: a, b or tie, `grade`: a number on the contract's scale).",
     facts=("method", "source", "item", "answer"),
 )
 

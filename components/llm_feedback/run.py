@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.contract import Inputs, Metrics, Outputs
@@ -22,7 +22,7 @@ from components.records import Record, write_lines
 from components.records.feedback import write_feedback
 from components.records.samples import sample_record
 
-ASK = {"pair": ask_pairs, "completion": ask_completions}
+ASK: dict[str, Callable[[Judge[Any, Any], Params, Inputs], Asked]] = {"pair": ask_pairs, "completion": ask_completions}
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
@@ -55,7 +55,9 @@ def _records(
         settled = settle(**{name: known[name] for name in row.needs})
         counts.update(settled.counts)
         if settled.why:
-            quarantine.append(case.of.quarantined("has_parsed_judgment", "judgments", f"no {row.facts['answer']}: {settled.why}"))
+            quarantine.append(
+                case.of.quarantined("has_parsed_judgment", "judgments", f"no {row.facts['answer']}: {settled.why}")
+            )
         elif settled.judgments:
             try:
                 records.append(
@@ -86,9 +88,7 @@ def _refuse_silence(cases: Sequence[Case]) -> None:
     )
 
 
-def _write_verdicts(
-    asked: Asked, judge: Judge[Any, Any], params: Params, inputs: Inputs, outputs: Outputs
-) -> None:
+def _write_verdicts(asked: Asked, judge: Judge[Any, Any], params: Params, inputs: Inputs, outputs: Outputs) -> None:
     folder, against = outputs["verdicts"], inputs.get("against")
     write_lines(folder / "verdicts.jsonl", asked.verdicts)
     summary: Mapping[str, Any] = {

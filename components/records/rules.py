@@ -185,7 +185,9 @@ def combined_of_its_orders(record: Record, labels: Labels) -> Iterator[Problem]:
         parts = [rows[i] for i in of if 0 <= i < len(rows) and rows[i] is not judgment]
         if not of or len(parts) < len(of) or len(set(of)) < len(of):
             yield f"{where}.combined_of", f"must list other judgments, each once (got {of}). Count them from 0."
-        elif any(part["type"] != "pairwise" or "combined_of" in part or _pair(part) != _pair(judgment) for part in parts):
+        elif any(
+            part["type"] != "pairwise" or "combined_of" in part or _pair(part) != _pair(judgment) for part in parts
+        ):
             yield f"{where}.combined_of", f"names what is no uncombined judgment of this pair (got {of}). Correct it."
         if "shown_order" in judgment:
             yield f"{where}.shown_order", "stands beside combined_of (got both). Each order has a judgment of its own."

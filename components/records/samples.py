@@ -1,4 +1,4 @@
-"""The samples artifact (what a policy answered, k times per prompt), grouped for annotators, and records of it. Torch-free."""
+"""The samples artifact (what a policy answered, k times per prompt): read, paired up, made records of. Torch-free."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ class Sample:
     finish: str
     seed: int
     line: int
-
 
     def quarantined(self, rule: str, where: str, reason: str) -> dict[str, Any]:
         """The quarantine row of a sample that gave no record."""

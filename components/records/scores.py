@@ -29,7 +29,7 @@ class SampleScores:
             if (sample.prompt_key, sample.sample) not in self.values:
                 raise ArtifactError(
                     f"{self.path}/scores.jsonl: holds no score of sample {sample.sample} of prompt "
-                    f"{sample.prompt_key[:12]}. Score these very samples, by a preference model that scores single texts."
+                    f"{sample.prompt_key[:12]}. Score these very samples, by a model that scores single texts."
                 )
         return [self.values[sample.prompt_key, sample.sample] for sample in samples]
 
@@ -44,7 +44,9 @@ def read_sample_scores(scores: Input, samples: str) -> SampleScores:
         if row.get("of") != "sample" or row.get("samples") != samples or row.get("score") is None:
             continue
         if not isinstance(row["score"], (int, float)) or not math.isfinite(row["score"]):
-            raise ArtifactError(f"{scores.path}/scores.jsonl:{line}: score is no number (got {row['score']}). Rerun scoring.")
+            raise ArtifactError(
+                f"{scores.path}/scores.jsonl:{line}: score is no number (got {row['score']}). Rerun scoring."
+            )
         values[row["prompt_key"], row["sample"]] = float(row["score"])
     return SampleScores(_witness(scores.path), values, scores.path)
 

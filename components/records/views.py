@@ -130,7 +130,9 @@ def votes_of(record: Record) -> list[dict[str, Any]]:
     """The pairwise judgments that count: a combined one instead of those it sums up, so that a pair counts once."""
     pairwise = _of_type(record, "pairwise")
     summed = {i for judgment in pairwise for i in judgment.get("combined_of", ())}
-    return [judgment for i, judgment in enumerate(record["judgments"]) if judgment["type"] == "pairwise" and i not in summed]
+    return [
+        judgment for i, judgment in enumerate(record["judgments"]) if judgment["type"] == "pairwise" and i not in summed
+    ]
 
 
 def _kind_used(record: Record, dropped: Counter[str]) -> str | None:

@@ -54,9 +54,7 @@ def ending_and_repetition(sample: Sample) -> Factors:
     method="SRC-28",
     source="Bukharin et al. 2023, Deep Reinforcement Learning from Hierarchical Preference Design (HERON)",
 )
-def repetition_and_length(
-    pairs: Sequence[SamplePair], pool: Pool, *, threshold: NonNegative = 1.0
-) -> list[Found]:
+def repetition_and_length(pairs: Sequence[SamplePair], pool: Pool, *, threshold: NonNegative = 1.0) -> list[Found]:
     """Prefer a completion that ended by itself, then the one with fewer repetitions.
 
     A factor decides if two completions differ in it by more than threshold * its standard deviation over all samples.
