@@ -26,6 +26,7 @@ PREFERENCE_MODELS = Table(
     "components.preference_models",
     "What a preference model reads off a text, and how two readings give P(the first is preferred).",
     facts=("method", "reads"),
+    appendix="components.preference_models.table:markdown",
 )
 
 _SCORED = ("chosen_scores", "rejected_scores")
