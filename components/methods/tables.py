@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.contract.table import Table
-from components.objectives.table import OBJECTIVES
+from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.sequences.table import VIEWS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, VIEWS)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, BATCH_STATISTICS, VIEWS)}
