@@ -5,5 +5,6 @@ from __future__ import annotations
 from components.contract.table import Table
 from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.sequences.table import VIEWS
+from components.training.tables import REFERENCES
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, BATCH_STATISTICS, VIEWS)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, BATCH_STATISTICS, REFERENCES, VIEWS)}

@@ -37,6 +37,7 @@ def mismatched(examples: list[Example]) -> list[Example]:
     source="Ethayarajh et al. 2024, KTO, eq. 7",
     view="unpaired",
     kind="nonnegative",
+    logged="kl",
     on=mismatched,
 )
 def reference_kl(completion_logps: Array, completion_ref_logps: Array) -> float:

@@ -33,4 +33,5 @@ BATCH_STATISTICS = Table(
 first, is what the last batch left (`state={...}` is where it starts), and the row returns (value, state), else the
 value.
 `on`: a function from the examples of the batch to those that are measured; without it they are the batch itself.
+`logged`: the name in the log, where dashboards know another one.
 """

@@ -29,9 +29,9 @@ _shares: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 class TokenPair:
     """A prompt and two completions as token ids, each completion with its EOS."""
 
-    prompt_ids: Sequence[int]
-    chosen_ids: Sequence[int]
-    rejected_ids: Sequence[int]
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
 
     def __len__(self) -> int:
         """Tokens of the two padded rows that the pair occupies."""
@@ -71,7 +71,9 @@ def _plain(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
 
 
 def _shared(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
-    return collate_shared([(pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids)) for pair in pairs], device)
+    rows = [sequences.Sequence(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    rows += [sequences.Sequence(pair.prompt_ids, pair.rejected_ids) for pair in pairs]
+    return collate_shared(rows, [*range(len(pairs)), *range(len(pairs))], device)
 
 
 def _saves_work(pairs: Sequence[TokenPair]) -> bool:

@@ -17,17 +17,6 @@ from components.training.logprobs import unwrap
 from components.training.runtime import autocast
 
 
-def last_positions(batch: Batch) -> Tensor:
-    """[N] flat position in [R * T] of the last token of every sequence.
-
-    A row holds a prompt and its completions one after the other (one completion, or K where they share the prompt):
-    completion k ends where the first k + 1 lengths after the prompt end.
-    """
-    rows = batch.input_ids.shape[0]
-    last_prompt_token = batch.source[batch.lengths.cumsum(0) - batch.lengths]
-    return last_prompt_token + batch.lengths.view(-1, rows).cumsum(0).flatten()
-
-
 def rewards(model: nn.Module, batch: Batch) -> Tensor:
     """[N] fp32 reward of every sequence of a batch, with gradient.
 
@@ -37,7 +26,7 @@ def rewards(model: nn.Module, batch: Batch) -> Tensor:
     arguments: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
     if batch.shared:  # otherwise rows are right-padded, and causal attention alone keeps padding out
         arguments |= {"attention_mask": batch.attention_mask, "position_ids": batch.position_ids}
-    hidden = inner.base_model(**arguments)[0].flatten(0, 1)[last_positions(batch)]
+    hidden = inner.base_model(**arguments)[0].flatten(0, 1)[batch.last]
     with torch.autocast(hidden.device.type, enabled=False):
         value: Tensor = inner.score(hidden.float()).squeeze(-1)
     return value

@@ -7,7 +7,7 @@ index tensors built from lengths: nothing is inferred from pad ids or values, so
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Sequence as Numbers
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Batch:
         return self.attention_mask.ndim == 4
 
 
-def epoch_batches(lengths: Numbers[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+def epoch_batches(lengths: Ordered[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch as lists of row numbers: every row once, rows of a batch of similar length.
 
     Rows are shuffled, windows of several batches sorted by length and cut into batches, the order of the batches
@@ -74,7 +74,7 @@ def epoch_batches(lengths: Numbers[int], batch_size: int, *, seed: int, epoch: i
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def micro_batches(rows: Numbers[int], lengths: Numbers[int], budget: int) -> list[list[int]]:
+def micro_batches(rows: Ordered[int], lengths: Ordered[int], budget: int) -> list[list[int]]:
     """Split rows (numbers into `lengths`) into groups of at most `budget` tokens, padding included; longest first.
 
     A row longer than the budget forms a group of its own: the budget bounds memory, it never drops or cuts.
@@ -88,12 +88,12 @@ def micro_batches(rows: Numbers[int], lengths: Numbers[int], budget: int) -> lis
     return groups
 
 
-def collate(sequences: Numbers[Sequence], device: torch.device | str) -> Batch:
+def collate(sequences: Ordered[Sequence], device: torch.device | str) -> Batch:
     """One padded row per sequence. Raises RecordError for an empty prompt: nothing would predict the first token."""
     return _batch(sequences, range(len(sequences)), device, shared=False)
 
 
-def collate_shared(sequences: Numbers[Sequence], rows: Numbers[int], device: torch.device | str) -> Batch:
+def collate_shared(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.device | str) -> Batch:
     """One row per prompt: prompt, then the completions that answer it, each seeing the prompt and itself only.
 
     `rows[n]`: the row of sequence n; those of one row have equal prompts. Positions of every completion continue those
@@ -102,7 +102,7 @@ def collate_shared(sequences: Numbers[Sequence], rows: Numbers[int], device: tor
     return _batch(sequences, rows, device, shared=True)
 
 
-def _batch(sequences: Numbers[Sequence], rows: Numbers[int], device: torch.device | str, *, shared: bool) -> Batch:
+def _batch(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.device | str, *, shared: bool) -> Batch:
     if not all(sequence.prompt_ids for sequence in sequences):
         raise RecordError("batch: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
     ends = [0] * (max(rows) + 1)
@@ -132,7 +132,7 @@ def _batch(sequences: Numbers[Sequence], rows: Numbers[int], device: torch.devic
     return _to_batch(ids, mask, positions, places, device)
 
 
-def _places(sequences: Numbers[Sequence], rows: Numbers[int]) -> Iterable[tuple[Sequence, int, int]]:
+def _places(sequences: Ordered[Sequence], rows: Ordered[int]) -> Iterable[tuple[Sequence, int, int]]:
     """Each sequence with its row and the place where its completion starts: after the prompt, or what stands there."""
     filled: dict[int, int] = {}
     for sequence, row in zip(sequences, rows, strict=True):

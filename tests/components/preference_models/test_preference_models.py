@@ -20,7 +20,6 @@ from components.preference_models import (
     save_reward_model,
     scores,
 )
-from components.preference_models.scoring import last_positions
 from components.sequences import Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
@@ -92,15 +91,15 @@ def test_scores_are_those_of_left_padded_rows(model: Any) -> None:
 def test_the_last_token_is_the_last_that_the_mask_shows() -> None:
     batch = collate(ROWS, "cpu")
     width = batch.input_ids.shape[1]
-    assert (last_positions(batch) % width).tolist() == (batch.attention_mask.sum(1) - 1).tolist()
-    assert batch.input_ids.flatten()[last_positions(batch)].tolist() == [EOS] * len(ROWS)
+    assert (batch.last % width).tolist() == (batch.attention_mask.sum(1) - 1).tolist()
+    assert batch.input_ids.flatten()[batch.last].tolist() == [EOS] * len(ROWS)
 
 
 def test_completions_that_share_their_prompt_score_as_if_alone(model: Any) -> None:
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
     rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
-        shared = rewards(model, collate_shared(groups, "cpu")).tolist()
+        shared = rewards(model, collate_shared(rows, [0, 1, 0, 1], "cpu")).tolist()
     assert shared == pytest.approx(reward_of(model, rows), abs=1e-5)
 
 
