@@ -6,11 +6,12 @@ from components.contract.table import Table
 from components.heuristics.table import RULES
 from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.measures.table import MEASURES
-from components.objectives.table import OBJECTIVES
+from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
 from components.sequences.table import VIEWS
+from components.training.tables import REFERENCES
 from components.votes.table import AGGREGATIONS, AGREEMENTS
 
 ALL = (
@@ -25,6 +26,8 @@ ALL = (
     RULES,
     PREFERENCE_MODELS,
     OBJECTIVES,
+    BATCH_STATISTICS,
+    REFERENCES,
     MEASURES,
 )
 TABLES: dict[str, Table] = {table.name: table for table in ALL}

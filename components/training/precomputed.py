@@ -1,4 +1,4 @@
-"""Log-probabilities under the reference model: computed once before training, kept as an artifact, cached by key.
+"""Log-probabilities under a reference model: computed once before training, kept as an artifact, cached by key.
 
 The key holds everything that can change a bit of them, the token ids themselves included, so a stale value cannot be
 taken for a fresh one.
@@ -20,13 +20,13 @@ from safetensors.numpy import load_file, save_file
 from components import artifacts
 from components.contract.record import canonical
 from components.errors import ArtifactError
-from components.policy_optimization.data import Example
-from components.policy_optimization.scoring import Scorer
+from components.sequences import Example
 from components.training import distributed
 from components.training.params import Compute
+from components.training.scorer import Scorer
 
 Sections = Mapping[str, Sequence[Example]]
-"""What to score, by name: `train`, `validation`, and the mismatched completions of each where the objective asks."""
+"""What to score, by name: `train`, `validation`, and what statistics of a batch measure beside them."""
 
 
 def cache_key(
@@ -56,14 +56,19 @@ def cache_key(
 def logprobs(
     load: Callable[[], Any], scorer: Scorer, sections: Sections, key: dict[str, Any], cache: Path
 ) -> dict[str, np.ndarray]:
-    """[K, N] summed log-probabilities of each section, from the cache or from the model that `load` gives."""
+    """[K, N] summed log-probabilities of each section, from the cache or from the model that `load` gives.
+
+    N examples of up to K sequences; 0 where an example has fewer.
+    """
     name = hashlib.sha256(canonical(key).encode()).hexdigest()[:32]
     folder = cache / "reference_logprobs" / name
     if distributed.everywhere(folder.is_dir(), scorer.device):
         return read(folder, key, sections)
     model = load()
     found = {
-        name: scorer.sums(model, examples, title=f"reference {name}") for name, examples in sections.items() if examples
+        name: scorer.by_sequence(model, examples, "logps", f"reference {name}").astype(np.float32)
+        for name, examples in sections.items()
+        if examples
     }
     for section, values in found.items():
         if bad := int((~np.isfinite(values)).sum()):
@@ -97,7 +102,7 @@ def read(folder: Path, key: dict[str, Any], sections: Sections) -> dict[str, np.
         raise ArtifactError(f"reference log-probabilities: stale (got another {', '.join(changed)}). {remedy}")
     values: dict[str, np.ndarray] = load_file(folder / "logprobs.safetensors")
     for name, examples in sections.items():
-        shape = (len(examples[0].completions), len(examples)) if examples else None
+        shape = (max(len(example.sequences) for example in examples), len(examples)) if examples else None
         found = values[name].shape if name in values else None
         if found != shape or (found and not np.isfinite(values[name]).all()):
             raise ArtifactError(
@@ -107,9 +112,10 @@ def read(folder: Path, key: dict[str, Any], sections: Sections) -> dict[str, np.
 
 
 def _digest(examples: Sequence[Example]) -> str:
-    """A hash of all token ids; the boundaries between prompts and completions are part of it."""
+    """A hash of all that is scored, in its order."""
     digest = hashlib.sha256()
     for example in examples:
-        for ids in (example.prompt_ids, *example.completions):
-            digest.update(np.asarray([len(ids), *ids], dtype=np.int64).tobytes())
+        digest.update(len(example.sequences).to_bytes(4, "little"))
+        for sequence in example.sequences:
+            digest.update(sequence.key)
     return digest.hexdigest()
