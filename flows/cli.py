@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from components.errors import PreflowError, UserError
-from flows import env, models_cli
+from flows import env, kubernetes_cli, models_cli
 from flows.catalogue import FLOWS, load_flow
-from flows.kubernetes import cli as kubernetes_cli
 
 app = typer.Typer(
     help="Human preference learning of language models: feedback in, gated and registered models out.",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from components import artifacts
 from components.contract.record import Record, parse_record, record_path
 from components.contract.run import home
-from components.errors import PreflowError, UserError
+from components.errors import GateError, PreflowError, UserError
 from components.locks import file_lock
 from components.registry import ledger as chain
 from components.registry import upload
@@ -224,7 +224,7 @@ class Registry:
         info = self.version(name, version)
         if info.gate != PASSED and not force:
             why = info.tags.get("gate.reason") or info.gate or "no gate ran"
-            raise UserError(f"{info.ref}: its gate did not pass ({why}). Promote it with --force and a reason.")
+            raise GateError(f"{info.ref}: its gate did not pass ({why}). Promote it with --force and a reason.")
         if info.gate != PASSED:
             reason = f"[forced, gate: {info.gate or 'none'}] {reason}" if reason.strip() else ""
         with writing(self._models, name, take_over=force) as ledger:

@@ -9,9 +9,7 @@ failures.py  the ways in which a step on a cluster fails, each with its remedy
 claim.py     whose a Job is: submit, adopt or join it, give signs of life
 attempt.py   one Job of a step, watched to its end; nothing left behind
 runner.py    attempts until one is done; lost pods count as no failure
-single.py    one step of a flow, without Prefect
 cache.py     what has been made already, by anyone who shares the DVC remote
 check.py     before anything runs: permissions, names, a server-side dry run
 sweep.py     what crashed drivers left behind
-cli.py       preflow k8s
 """

@@ -106,7 +106,7 @@ def submit(
     """
     settings = _settings(flow, cluster, profile, raw, overrides)
     (node,) = _nodes(settings, step)
-    from flows.kubernetes.single import submit as run_one
+    from flows.single import submit as run_one
 
     log = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{step}.log"
     record = run_one(settings, _runner(settings), node, log, lambda line: console.print(line, markup=False))
