@@ -62,6 +62,12 @@ def preflow(
     return done
 
 
+def planned(project: Path, *arguments: str) -> dict[str, str]:
+    """What `preflow plan ...` says of each step: cached, runs or depends."""
+    rows = [line.split("│") for line in preflow(project, "plan", *arguments).stdout.splitlines() if "│" in line]
+    return {cells[1].strip(): cells[2].strip() for cells in rows if cells[1].strip()}
+
+
 def dvc(project: Path, *arguments: str) -> str:
     """Run `dvc ...` in a project; returns what it prints."""
     done = subprocess.run(
