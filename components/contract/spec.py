@@ -25,7 +25,6 @@ ARTIFACT_TYPES: dict[str, tuple[str, ...]] = {
     "policy": ("config.json", "tokenizer.json", "*.safetensors"),
     "preference_model": ("card.json",),  # its kind says what else it holds
     "reference_logprobs": ("manifest.json",),
-    "scores": ("scores.jsonl", "summary.json"),
     "report": ("metrics.json", "report.html"),
     "decision": ("gate.json", "model_card.md"),
 }
