@@ -27,7 +27,6 @@ UNUSED: dict[str, str] = {
     "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
-    "KnownTruth": "for evaluation",
     "save_combined": "for a step that combines preference models",
     "previous_champion": "goes with the registry",
 }
