@@ -28,6 +28,7 @@ UNUSED: dict[str, str] = {
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
     "save_combined": "for a step that combines preference models",
+    "consistency": "goes with the statistics of judges",
     "previous_champion": "goes with the registry",
 }
 
