@@ -49,6 +49,19 @@ def test_a_row_says_where_it_stands_and_asks_for_what_there_is(name: str) -> Non
         assert set(row.needs) & OF_WITNESS, "it is taken of a witness but asks none"
 
 
+READ = {"headline", "bar", "baseline", "card", "unit", "beside", "note", "warn", "summary", *MEASURES.facts}
+
+
+def test_every_fact_of_a_row_is_one_that_the_report_reads() -> None:
+    """A misspelt fact would be left out of the page in silence."""
+    for row in MEASURES:
+        assert set(row.facts) <= READ, row.name
+        assert ("card" in row.facts) == ("unit" in row.facts), row.name
+        assert row.facts.get("beside", ("accuracy",))[0] in MEASURES.rows, row.name
+    orders = [row.facts["headline"][0] for row in MEASURES if "headline" in row.facts]
+    assert len(set(orders)) == len(orders)
+
+
 def test_the_vocabulary_of_needs_is_closed() -> None:
     assert set(PROVIDERS) == set(NEEDS)
     assert set(NEEDS) >= OF_WITNESS | OF_REFERENCE
