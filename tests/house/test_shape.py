@@ -22,7 +22,6 @@ UNUSED: dict[str, str] = {
     "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
-    "KnownTruth": "for evaluation",
     "JudgeWitness": "a judge behind the same protocol, for training that asks one as it goes",
     "save_combined": "for a step that combines preference models",
     "ignore_aliases": "PyYAML calls it",
