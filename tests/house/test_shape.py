@@ -24,11 +24,9 @@ LONG_CLASSES: dict[str, str] = {
 UNUSED: dict[str, str] = {
     "Claim": "goes with the objectives",
     "GateError": "a leaf of the error tree that the registry is to raise",
-    "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
     "KnownTruth": "for evaluation",
-    "save_combined": "for a step that combines preference models",
     "previous_champion": "goes with the registry",
 }
 
