@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from components.contract.table import Table
+from components.heuristics.table import RULES
+from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
@@ -16,6 +18,10 @@ TABLES: dict[str, Table] = {
     for table in (
         IMPORTERS,
         CONVERSIONS,
+        JUDGES,
+        PROMPT_CONTRACTS,
+        SOURCES,
+        RULES,
         AGGREGATIONS,
         AGREEMENTS,
         VIEWS,
