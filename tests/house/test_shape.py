@@ -19,11 +19,9 @@ MAX_CLASS = 250
 CIRCLES: dict[str, str] = {}
 LONG_CLASSES: dict[str, str] = {}
 UNUSED: dict[str, str] = {
-    "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
     "JudgeWitness": "a judge behind the same protocol, for training that asks one as it goes",
-    "save_combined": "for a step that combines preference models",
     "ignore_aliases": "PyYAML calls it",
 }
 
