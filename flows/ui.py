@@ -52,7 +52,7 @@ def serve_ui(prefect_port: int, mlflow_port: int, say: Callable[[str], None]) ->
         say(f"Prefect  http://127.0.0.1:{prefect_port}")
         say(f"MLflow   {mlflow_url}")
         say(f"Both ask for what is in {auth_file()}")
-        say(f"Prefect wants the whole line, MLflow the name {USER} and as password what follows the colon.")
+        say(f"Prefect wants the whole line; MLflow the name {USER}, and the rest as password.")
         if ended:
             say(f"marked as crashed (their process is gone): {', '.join(ended)}")
         say("Ctrl-C ends both. Runs started meanwhile with `preflow run` appear here.")

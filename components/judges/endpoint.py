@@ -50,6 +50,9 @@ class EndpointJudge:
             futures = {pool.submit(self._verdict, client, prompt): key for key, prompt in unique.items()}
             done = tqdm(as_completed(futures), total=len(futures), desc=f"judge {p.model}", unit="question")
             verdicts = {futures[future]: future.result() for future in done}
+        except (KeyboardInterrupt, SystemExit):
+            client.abandon()
+            raise
         finally:
             client.stop()  # after an error, requests in flight end without waiting and retrying
             pool.shutdown(cancel_futures=True)
