@@ -127,9 +127,9 @@ def _dataset_artifact(folder: Path, texts: list[tuple[str, str, str]]) -> None:
 
 def _order(texts: list[tuple[str, str, str]], tokenizer: Any, options: argparse.Namespace) -> list[int]:
     """Rows in the order of preflow's plan: TRL gets the same batches, and with them our batching by length."""
+    from components.sequences.tokenize import encode_pair
     from components.training.loop import plan
     from components.training.params import Optimization
-    from components.training.tokenize import encode_pair
 
     lengths = []
     for prompt, *answers in texts:
@@ -257,10 +257,11 @@ def trl_any(options: argparse.Namespace) -> dict[str, Any]:
             config = DPOConfig(**common, beta=0.1, precompute_ref_log_probs=options.precompute)
             trainer = DPOTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         else:
-            from components.preference_models import new_reward_model
+            from components.contract import Choice
+            from components.preference_models.network import new_network
             from components.training.params import Compute
 
-            model, _ = new_reward_model(policy, Compute(device=options.device), seed=0)
+            model, _ = new_network(policy, Choice("scalar"), Compute(device=options.device), seed=0)
             trainer = RewardTrainer(model, args=RewardConfig(**common), train_dataset=data, processing_class=tokenizer)
         began = time.perf_counter()
         trainer.train()
@@ -347,7 +348,7 @@ def useful_flops(options: argparse.Namespace, task: str) -> float:
     """Of the plain algorithm, two rows per pair: 6 per weight and token, 2 for the reference, head on completions."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from components.training.tokenize import encode_pair
+    from components.sequences.tokenize import encode_pair
 
     tokenizer = AutoTokenizer.from_pretrained(options.folder / "policy")
     model = AutoModelForCausalLM.from_pretrained(options.folder / "policy")
