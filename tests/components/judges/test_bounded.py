@@ -185,16 +185,18 @@ def test_abandon_ends_what_is_in_flight_and_stop_does_not() -> None:
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from components.judges import JudgeParams, PairItem
+from components.judges.asker import Question
+from components.judges.cache import AnswerCache
 from components.judges.client import ChatClient
-from components.judges.endpoint import EndpointJudge
+from components.judges.endpoint import EndpointAsker
+from components.judges.kinds import Endpoint
 way, url, cache = sys.argv[1:]
 if way == "client":
     ChatClient(url, timeout=500).complete({"model": "m", "messages": []})
 else:
-    params = JudgeParams(kind="openai", model="m", base_url=url, timeout=500.0, concurrency=4)
-    pairs = [PairItem(str(i), [{"role": "user", "content": str(i)}], "a", "b") for i in range(9)]
-    EndpointJudge(params, Path(cache)).judge(pairs)
+    params = Endpoint(model="m", base_url=url, timeout=500.0, concurrency=4)
+    questions = [Question([{"role": "user", "content": str(i)}], "test@1") for i in range(9)]
+    EndpointAsker(params, AnswerCache(Path(cache))).ask(questions)
 """
 
 
@@ -225,6 +227,22 @@ def test_a_key_that_the_endpoint_sends_back_is_in_no_answer(written: str) -> Non
         client.close()
     assert endpoint.keys == [f"Bearer {KEY}"]
     assert (answer.text, answer.model, answer.finish) == ("[[A]] ***", "***", "***")
+
+
+def test_a_key_that_comes_back_cut_into_tokens_takes_their_log_probabilities_along() -> None:
+    def answer(body: dict[str, object], number: int) -> Reply:
+        tokens = ["[[A]]", " ", KEY[:7], KEY[7:]] if number == 1 else ["[[", "A", "]]"]
+        reply = says("".join(tokens))
+        assert isinstance(reply.body, dict)
+        reply.body["choices"][0]["logprobs"] = {"content": [{"token": token, "logprob": -0.5} for token in tokens]}
+        return reply
+
+    with serve(answer) as endpoint:
+        client = ChatClient(endpoint.base_url, "TEST_JUDGE_KEY", timeout=10, retries=0)
+        echoed, honest = client.complete(BODY), client.complete(BODY)
+        client.close()
+    assert (echoed.text, echoed.logprobs) == ("[[A]] ***", None)
+    assert [place["token"] for place in honest.logprobs or ()] == ["[[", "A", "]]"]
 
 
 def test_a_key_with_characters_that_json_escapes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
