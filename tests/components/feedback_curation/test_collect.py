@@ -38,9 +38,12 @@ def test_every_record_is_kept_or_accounted_for(tmp_path: Path) -> None:
 def test_the_largest_set_comes_first_then_the_source_decides(tmp_path: Path) -> None:
     """Never the content id, which the run that made a set is part of: it would shuffle what is trained on."""
     large = feedback(tmp_path / "z", [pair("a"), pair("b")])
-    first, second = pair("a", prompt="One?"), pair("a", prompt="Two?")
-    first["provenance"]["source"], second["provenance"]["source"] = "a", "b"
-    small = [feedback(tmp_path / "y", [first]), feedback(tmp_path / "x", [second])]
+    small = []
+    for source, folder in (("a", "y"), ("b", "x")):
+        own = pair("a", prompt=f"Who is {source}?")
+        own["provenance"]["source"] = source
+        own["record_id"] = record_id(own)
+        small.append(feedback(tmp_path / folder, [own]))
     for sets in ([*small, large], [large, *reversed(small)]):
         found = [record["provenance"]["source"] for record in collect(sets, ()).records]
         assert found[2:] == ["a", "b"]
