@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import math
+import re
 import textwrap
 import types
 import typing
@@ -51,11 +52,15 @@ def _kind(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"
 
 
+# a number to everybody but YAML 1.1, which wants it written 1.0e-5
+_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
 def _number(where: str, value: Any, target: type) -> Any:
+    if target is float and isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        remedy = "Write a number."
-        if isinstance(value, str) and _is_float(value):
-            remedy = "YAML reads 1e-5 as text: write 1.0e-5."
+        remedy = "Remove the quotes." if isinstance(value, str) and _is_float(value) else "Write a number."
         raise ParamsError(f"{where}: must be {target.__name__} (got {_kind(value)}). {remedy}")
     if target is int and isinstance(value, float):
         raise ParamsError(f"{where}: must be a whole number (got {value}). Write an integer.")

@@ -103,6 +103,8 @@ class Table:
     package: str
     what: str
     facts: tuple[str, ...] = ()
+    appendix: str = ""
+    """module:function that gives further lines of the table's page"""
 
     def row(self, **facts: Any) -> Callable[[Decorated], Decorated]:
         """Decorator: this function or class is a row (named like it, or `name=`). A function may be several rows."""

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from components.errors import RecordError
+from components.errors import ArtifactError, RecordError
 from components.evaluation.params import Params
 from components.evaluation.systems import System
 from components.evaluation.testset import Prompt, TestSet
-from components.judges import Judge, PairItem, PairResult, judge_both_orders, make_judge
-from components.preference_models import load_reward_model, scores
+from components.judges import Judge, Outcome, PairItem, PairResult, judge_both_orders, open_judge
+from components.judges.contracts.pair_verdict import PairVerdict
+from components.preference_models import Text
+from components.preference_models.model import load_preference_model
 from components.records import make_record, simple_task, text_candidate, validate
-from components.sequences.tokenize import encode_pair
 from components.simulation.world import gold_utility
 
 
@@ -43,16 +44,10 @@ def reward_scores(
     for system in systems.values():
         for prompt, text in zip(test.prompts, system.texts, strict=True):
             wanted[prompt.key, text] = prompt.messages
-    model, tokenizer = load_reward_model(path, params.compute)
-    rows = [encode_pair(tokenizer, messages, text).row for (_, text), messages in wanted.items()]
-    values = scores(
-        model,
-        rows,
-        device=device,
-        precision=params.compute.precision,
-        micro_batch_tokens=params.micro_batch_tokens,
-        progress="reward model",
-    )
+    model = load_preference_model(path, params.compute, params.micro_batch_tokens)
+    values = model.score([Text(messages, text) for (_, text), messages in wanted.items()])
+    if values is None:
+        raise ArtifactError(f"{path}: a {model.kind.name} model gives no scores. Use a kind that does.")
     score = dict(zip(wanted, values, strict=True))
     return Rewards(
         chosen=[score[key, item.chosen] for key, item in zip(test.keys, test.comparisons, strict=True)],
@@ -90,7 +85,7 @@ class Judged:
 
 def judge_systems(prompts: Sequence[Prompt], systems: Mapping[str, System], params: Params, cache: Path) -> Judged:
     """The candidate against every other system, each pair in both orders."""
-    judge = make_judge(params.judge, cache)
+    judge = open_judge(params.judge, PairVerdict(), cache)
     opponents = [name for name in systems if name != "candidate"]
     items = [
         PairItem(f"{name}/{prompt.key}", prompt.messages, own, other)
@@ -114,7 +109,13 @@ def judge_systems(prompts: Sequence[Prompt], systems: Mapping[str, System], para
 
 
 def _verdict_record(
-    prompt: Prompt, candidate: System, opponent: System, i: int, result: PairResult, judge: Judge, params: Params
+    prompt: Prompt,
+    candidate: System,
+    opponent: System,
+    i: int,
+    result: PairResult,
+    judge: Judge[PairItem, Outcome],
+    params: Params,
 ) -> dict[str, Any]:
     """Both orders of one pair as a valid FMT-00 record. Raises RecordError if there is no verdict, or an empty text."""
     sampler = {"temperature": params.sampler.temperature, "top_p": params.sampler.top_p}

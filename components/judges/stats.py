@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.judges.orders import PairResult
+from components.judges.reply import Reply
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,10 @@ class JudgeStats:
         return counts | {name: _estimate(part, whole) for name, (part, whole) in rates.items() if whole}
 
 
-def _estimate(part: int, whole: int) -> dict[str, float]:
-    from components.statistics import wilson  # here, since parameters import this package and must not wait for NumPy
+def _estimate(part: int, whole: int) -> Any:
+    from components.statistics import point, wilson  # here: parameters import this package, and must not wait for NumPy
 
-    low, high = wilson(part, whole)
-    return {"value": part / whole, "n": whole, "ci_low": low, "ci_high": high}
+    return point(part / whole, whole, *wilson(part, whole))
 
 
 def judge_stats(results: Sequence[PairResult]) -> JudgeStats:
@@ -83,3 +83,16 @@ def judge_stats(results: Sequence[PairResult]) -> JudgeStats:
         completion_tokens=sum(verdict.completion_tokens for verdict in verdicts),
         served_models=tuple(sorted({verdict.served_model for verdict in verdicts} - {""})),
     )
+
+
+def reply_stats(replies: Sequence[Reply[Any]]) -> dict[str, Any]:
+    """Flat metrics of single questions, one reply each: what was asked, what could not be read, what it cost."""
+    n_null = sum(not reply.parse_ok for reply in replies)
+    counts = {
+        "n_asked": len(replies),
+        "n_null": n_null,
+        "n_retries": sum(reply.n_retries for reply in replies),
+        "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": sum(reply.completion_tokens for reply in replies),
+    }
+    return counts | ({"parse_failure_rate": _estimate(n_null, len(replies))} if replies else {})

@@ -55,6 +55,12 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+OF_PAIRS: dict[str, Measure] = {
+    "pair_logits": Measure("real", "log-odds that a preference model gives the chosen completion"),
+}
+"""What a model says of a comparison as a whole, and of none of its sequences."""
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One parsed name. `source`: policy, ref, prev, given, batch or trained; `role` and `measure`: "" where none."""
@@ -72,7 +78,8 @@ class Quantity:
         """Which models must run for it: policy, ref, prev. Lengths and masks are known without any."""
         if self.measure in ("lengths", "mask", "token_mask") or self.source in ("given", "batch", "trained"):
             return ()
-        return ("policy", "ref") if MEASURES[self.measure].against else (self.source,)
+        against = self.measure in MEASURES and MEASURES[self.measure].against
+        return ("policy", "ref") if against else (self.source,)
 
 
 @cache
@@ -87,6 +94,8 @@ def _parsed(name: str, view: str) -> Quantity | None:
     if name in BATCH_STATISTICS.rows and BATCH_STATISTICS[name].facts["view"] == view:
         row = BATCH_STATISTICS[name]
         return Quantity(name, ("B",), row.facts["kind"], row.summary, "batch")
+    if name in OF_PAIRS and {"chosen", "rejected"} <= roles.keys():
+        return Quantity(name, ("B",), OF_PAIRS[name].kind, OF_PAIRS[name].meaning, "policy", measure=name)
     found = re.fullmatch(rf"{role}_(?:(ref|prev)_)?({'|'.join(MEASURES)})", name) if role else None
     if found is None or (found[2] == "mask" and not many):
         return None
@@ -115,6 +124,7 @@ def known(view: str) -> list[str]:
         for measure in MEASURES
         if measure != "mask" or count == "many"
     ]
+    made += OF_PAIRS if {"chosen", "rejected"} <= facts["roles"].keys() else ()
     return [*made, *facts["given"], *(row.name for row in BATCH_STATISTICS if row.facts["view"] == view)]
 
 
@@ -132,7 +142,7 @@ def markdown() -> list[str]:
         "| measure | axes | values | meaning |",
         "|---|---|---|---|",
     ]
-    for name, measure in MEASURES.items():
+    for name, measure in {**MEASURES, **OF_PAIRS}.items():
         axes = "[B, T]" if measure.per_token else "[B, K]" if name == "mask" else "[B]"
         lines.append(f"| `{name}` | {axes} | {measure.kind} | {measure.meaning} |")
     return [*lines, "", "Of a role that is there many times (`listed`) every measure has the axis K after B."]

@@ -13,6 +13,7 @@ OBJECTIVES = Table(
     "components.objectives",
     "How feedback becomes a loss: a pure function of named quantities, one loss per example.",
     facts=("family", "view", "method", "source", "equation"),
+    appendix="components.objectives.quantities:markdown",
 )
 """Facts of a row beside the common ones:
 

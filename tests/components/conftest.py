@@ -105,12 +105,13 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with the contract and the toy, where `python -m components` knows only them."""
+    """A folder with the contract and the toy (and no table), where `python -m components` knows only them."""
     source, package = Path(components.__file__).parent, tmp_path / "project" / "components"
-    for name in ("contract", "remote"):
+    for name in ("contract", "remote", "checks", "methods"):
         shutil.copytree(source / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("__init__.py", "__main__.py", "cli.py", "errors.py", "artifacts.py", "locks.py"):
         shutil.copyfile(source / name, package / name)
+    (package / "methods" / "tables.py").write_text("TABLES = {}\n")
     write_toy(package)
     return package.parent
 

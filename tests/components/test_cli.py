@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import content_id
-from components.cli import EXAMPLES, main
+from components.cli import main
 from components.contract import load_record
+from components.contract.arguments import EXAMPLES
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 ARGS = ("run", "toy", "--in", "texts=text", "--out", "out=made/out", "--out", "twin=made/twin")
@@ -36,7 +37,7 @@ def test_done_is_0_and_prints_what_was_made(cli: Cli, project: Path) -> None:
     [
         (("run", "toyy"), 2, "error: component 'toyy': no such component. Did you mean 'toy'?"),
         ((*ARGS, "--set", "tims=2"), 2, "error: params.toy: unknown key 'tims'. Did you mean 'times'?"),
-        ((*ARGS, "--set", "times=1e0"), 2, "must be int (got '1e0' (str)). YAML reads 1e-5 as text"),
+        ((*ARGS, "--set", "times=1e0"), 2, "must be int (got '1e0' (str)). Remove the quotes"),
         ((*ARGS, "--set", "inner.sufix=x"), 2, "error: params.toy.inner: unknown key 'sufix'. Did you mean 'suffix'?"),
         ((*ARGS, "--params", "absent.yaml"), 2, "error: absent.yaml: no such file"),
         ((*ARGS, "--in", "head"), 2, "error: --in head: must be PORT=PATH"),

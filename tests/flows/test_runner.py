@@ -103,7 +103,7 @@ def test_a_step_dies_with_a_driver_that_is_killed_hard(tmp_path: Path) -> None:
     """`python -m components run` watches its parent: after kill -9 of the driver nothing goes on in the background."""
     child = tmp_path / "child.py"
     child.write_text(
-        "import os, time\nfrom components.contract import cli\ncli._end_with_parent()\n"
+        "import os, time\nfrom components import cli\ncli._end_with_parent()\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(120)\n"
     )
     driver = subprocess.Popen(

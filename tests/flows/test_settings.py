@@ -79,5 +79,9 @@ def test_every_mistake_in_a_parameter_is_named_before_anything_runs(project: Pat
 
 
 def test_another_objective_does_not_inherit_knobs(project: Path) -> None:
-    set_name = load_settings("align", overrides=("train.objective.name=ipo",)).params["train"]["objective"]
-    assert set_name == {"name": "ipo"}
+    text = "policy_optimization: {objective: {name: dpo, beta: 0.2}}\n"
+    (project / "params.yaml").write_text(text)
+    chosen = load_settings("align", overrides=("policy_optimization.objective.name=ipo",)).params
+    assert chosen["policy_optimization"]["objective"] == {"name": "ipo"}
+    kept = load_settings("align", overrides=("policy_optimization.objective.beta=0.3",)).params
+    assert kept["policy_optimization"]["objective"] == {"name": "dpo", "beta": 0.3}

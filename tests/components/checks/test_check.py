@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from components.checks import check as checks
 from components.checks.check import CHECKS, Project, compare_graphs
 from components.checks.docs import component_readme, components_table
-from components.contract import check as checks
 from components.errors import PreflowError
 
 PARAMS = "toy: {times: 1, inner: {suffix: '.'}, fail: ''}\n"
@@ -28,7 +28,12 @@ stages:
   report:
     cmd: echo not a component
 """
-CATALOGUE = "def bind(choice):\n    return choice\n\n\ndef markdown():\n    return '# Objectives'\n"
+TABLES = """\
+from components.contract.table import Table
+TOYS = Table("toys", "toy", "components.toy.rows", "Toys.")
+TABLES = {"toys": TOYS}
+"""
+ROWS = '@TOYS.row(method="X-01")\ndef top(*, spin: Positive = 1.0):\n    """It spins."""\n'
 PROFILE = "summary: more\nparams: {toy: {times: 3}}\n"
 
 
@@ -204,10 +209,10 @@ def test_the_readme_says_what_the_spec_and_the_parameters_say(root: Path) -> Non
 
 @pytest.fixture
 def whole(project: Path) -> Path:
-    """A whole project with a catalogue and a flow that need no torch and no Prefect."""
+    """A whole project with a table and a flow that need no torch and no Prefect."""
     write_project(project)
-    (project / "components" / "objectives").mkdir()
-    (project / "components" / "objectives" / "__init__.py").write_text(CATALOGUE)
+    (project / "components" / "methods" / "tables.py").write_text(TABLES)
+    (project / "components" / "toy" / "rows.py").write_text(ROWS)
     (project / "flows" / "__init__.py").write_text("")
     edges = checks.edges(checks.read_stages(project / "dvc.yaml"))
     (project / "flows" / "graph.py").write_text(f"import json\nprint(json.dumps({edges!r}))\n")
@@ -219,7 +224,7 @@ def test_generated_pages_are_checked_and_rewritten(
 ) -> None:
     first = cli("check")
     assert first.returncode == 2
-    for page in ("components/toy/README.md", "docs/components.md", "docs/objectives.md"):
+    for page in ("components/toy/README.md", "docs/components.md", "docs/toys.md"):
         assert f"{page}: is missing. Run `python -m components check --write`." in first.stdout
     written = cli("check", "--write")
     assert written.returncode == 0, written.stdout + written.stderr
@@ -236,7 +241,8 @@ def test_generated_pages_are_checked_and_rewritten(
     ("file", "text", "sentence"),
     [
         ("flows/graph.py", "import no_such_thing\n", "flow align: cannot compare it with dvc.yaml"),
-        ("components/objectives/__init__.py", "import no_such_thing\n", "components.objectives: cannot be imported"),
+        ("components/toy/rows.py", ROWS.replace("Positive", "complex"), "annotation of a knob cannot be read"),
+        ("components/toy/rows.py", ROWS.replace("Positive", "float"), "toys top: knob 'spin' has no range"),
     ],
 )
 def test_what_cannot_be_compared_is_a_problem(
@@ -247,13 +253,29 @@ def test_what_cannot_be_compared_is_a_problem(
     assert (done.returncode, sentence in done.stdout) == (2, True), done.stdout
 
 
-def test_objectives_in_params_and_profiles_are_bound(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choices_in_params_and_profiles_are_checked(root: Path) -> None:
     path = root / "components" / "toy" / "params.py"
-    text = "from components.contract.params import Choice\n" + path.read_text()
-    path.write_text(text + '    objective: Choice = field(default_factory=lambda: Choice("dpo"))\n    """Which."""\n')
-    (root / "params.yaml").write_text(PARAMS.replace("{times", "{objective: {name: dpo, betta: 1.0}, times"))
-    (root / "flows/profiles/more.yaml").write_text("params: {toy: {objective: {name: dpoo}}}\n")
-    problems = CHECKS["objectives"](Project(root))
-    assert any("params.yaml toy.objective" in problem and "betta" in problem for problem in problems)
-    assert any("more toy.objective" in problem and "dpoo" in problem for problem in problems)
-    assert len(problems) == 2
+    head = "from typing import Annotated\nfrom components.contract.params import Choice\n"
+    head += "from tests.components.contract.rows import TOYS\n"
+    field = '    toy: Annotated[Choice, TOYS] = field(default_factory=lambda: Choice("near"))\n    """Which."""\n'
+    path.write_text(head + path.read_text() + field)
+    (root / "params.yaml").write_text(PARAMS.replace("{times", "{toy: {name: near, betta: 1.0}, times"))
+    (root / "flows/profiles/more.yaml").write_text("params: {toy: {toy: {name: neer}}}\n")
+    project = Project(root)
+    assert ["betta" in problem for problem in CHECKS["params.yaml"](project)] == [True]
+    assert ["neer" in problem for problem in CHECKS["profiles"](project)] == [True]
+
+
+def test_the_knobs_and_the_revision_of_a_chosen_row_stand_in_params_yaml(root: Path) -> None:
+    path = root / "components" / "toy" / "params.py"
+    head = "from typing import Annotated\nfrom components.contract.params import EXECUTION, Choice\n"
+    head += "from tests.components.contract.rows import TOYS\n"
+    field = '    toy: Annotated[Choice, TOYS] = field(default_factory=lambda: Choice("boxed"))\n    """Which."""\n'
+    field += '    every: int = field(default=1, metadata=EXECUTION)\n    """How it is done."""\n'
+    path.write_text(head + path.read_text() + field)
+    (root / "params.yaml").write_text(PARAMS.replace("{times", "{toy: {name: boxed, size: 2.0}, every: 3, times"))
+    assert CHECKS["params.yaml"](Project(root)) == [
+        "params.yaml: toy.toy.revision is missing. Write its default there.",
+        "params.yaml: toy.toy.colour is missing. Write its default there.",
+        "params.yaml: toy.every says how a step is carried out, not what it makes. Set it in a profile, or by --set.",
+    ]

@@ -11,10 +11,10 @@ import pytest
 
 from components.artifacts import Store, content_id, remove
 from components.cli import main
-from components.contract import Record, mirror, pod, run_component
+from components.contract import Record, run_component
 from components.contract.run import home
 from components.errors import ArtifactError, JudgeError, ParamsError, PreflowError, WiringError
-from components.remote import Remote
+from components.remote import Remote, mirror, pod
 from components.remote.pod import run_with_remote
 from components.remote.refs import Ref
 

@@ -74,7 +74,7 @@ def test_pods_that_share_no_disk_make_what_a_laptop_makes(remote: Remote, tmp_pa
 
 TERMINATED = """
 import os, signal, sys
-from components.contract import cli
+from components import cli
 from components.training import loop
 step = loop._Loop.step
 def watched(self, number, *rest):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import Store, content_id
-from components.contract import Record, load_record, refs
+from components.contract import Record, load_record
 from components.contract.run import home
 from components.errors import ArtifactError, WiringError
-from components.remote import Remote
+from components.remote import Remote, refs
 from components.remote.refs import Ref
 
 OID, ID = "0cc175b9c0f1b6a831c399e269772661", "1" * 32

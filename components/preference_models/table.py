@@ -1,0 +1,39 @@
+"""The table of kinds of preference models, and what a row's signature says about it. Torch-free.
+
+A kind is what is read off a text, and how two of these readings give a preference:
+
+    reads="last"       values [N, D]: a linear head of D values at the last token of each text
+    reads="every"      values [N, T, D], mask [N, T]: the same head at every token of the completion
+    reads="members"    values [N, M]: the scores of M other preference models, each in its own standard units
+
+A row that takes these is the score [N] of a text, and its logit of a preference is the difference of two scores. A row
+that takes `first` and `second` [N, D] is itself the logit [N] of P(first is preferred), and must change its sign
+exactly when the two are exchanged. D is the knob `width`, or 1.
+"""
+
+from __future__ import annotations
+
+from components.contract.table import Table
+
+READOUTS = ("last", "every")
+"""What a network of its own reads: the kinds that can be trained."""
+
+PREFERENCE_MODELS = Table(
+    "preference_models",
+    "kind of preference model",
+    "components.preference_models",
+    "What a preference model reads off a text, and how two readings give P(the first is preferred).",
+    facts=("method", "reads"),
+)
+
+_SCORED = ("chosen_scores", "rejected_scores")
+
+
+def is_scored(name: str) -> bool:
+    """Whether this kind gives every text a score of its own. Raises ParamsError for an unknown name."""
+    return "values" in PREFERENCE_MODELS[name].needs
+
+
+def gives(name: str) -> tuple[str, ...]:
+    """The quantities of a pair that an objective can have from this kind."""
+    return (*(_SCORED if is_scored(name) else ()), "pair_logits")
