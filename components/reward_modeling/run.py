@@ -159,5 +159,5 @@ def _execution(params: Params, model: nn.Module, trained: Trained, device: torch
     tokens = trained.tokens * trained.seconds_rows // max(1, trained.rows)
     flops = throughput.training_flops(model, tokens, completion_tokens=0)
     return throughput.report(
-        params.compute, device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
+        params.compute.precision, device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
     )

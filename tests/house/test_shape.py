@@ -22,9 +22,7 @@ LONG_CLASSES: dict[str, str] = {
     "flows/kubernetes/attempt.py::Attempt": "watching and naming what failed are to be parted",
 }
 UNUSED: dict[str, str] = {
-    "Claim": "goes with the objectives",
     "GateError": "a leaf of the error tree that the registry is to raise",
-    "Share": "a range for knobs",
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
     "KnownTruth": "for evaluation",
