@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.contract.table import Table
 from components.heuristics.table import RULES
 from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
+from components.measures.table import MEASURES
 from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
@@ -13,21 +14,20 @@ from components.sequences.table import VIEWS
 from components.training.tables import REFERENCES
 from components.votes.table import AGGREGATIONS, AGREEMENTS
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        IMPORTERS,
-        CONVERSIONS,
-        JUDGES,
-        PROMPT_CONTRACTS,
-        SOURCES,
-        RULES,
-        AGGREGATIONS,
-        AGREEMENTS,
-        VIEWS,
-        PREFERENCE_MODELS,
-        OBJECTIVES,
-        BATCH_STATISTICS,
-        REFERENCES,
-    )
-}
+ALL = (
+    IMPORTERS,
+    CONVERSIONS,
+    AGGREGATIONS,
+    AGREEMENTS,
+    VIEWS,
+    JUDGES,
+    PROMPT_CONTRACTS,
+    SOURCES,
+    RULES,
+    PREFERENCE_MODELS,
+    OBJECTIVES,
+    BATCH_STATISTICS,
+    REFERENCES,
+    MEASURES,
+)
+TABLES: dict[str, Table] = {table.name: table for table in ALL}

@@ -1,6 +1,7 @@
 """The closed vocabulary of what an objective may ask for: its argument names are parsed, and are nothing else.
 
     role[_ref|_prev]_measure    chosen_logps, rejected_ref_logps, listed_lengths, chosen_token_logps, chosen_vocab_kl
+    view_measure                pair_logits: what a model says of an example's sequences side by side
     given                       preference_probability, desirable, listed_tiers: what the view's feedback gives
     batch statistic             reference_kl, mean_log_ratio
     trained number              whatever the row says it `trains`
@@ -54,11 +55,9 @@ MEASURES: dict[str, Measure] = {
     "scores": Measure("real", "reward that the preference model gives"),
 }
 
-
-OF_PAIRS: dict[str, Measure] = {
-    "pair_logits": Measure("real", "log-odds that a preference model gives the chosen completion"),
+SIDE_BY_SIDE: dict[str, Measure] = {
+    "pair_logits": Measure("real", "log-odds that the preference model gives the chosen completion over the rejected"),
 }
-"""What a model says of a comparison as a whole, and of none of its sequences."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Quantity:
         """Which models must run for it: policy, ref, prev. Lengths and masks are known without any."""
         if self.measure in ("lengths", "mask", "token_mask") or self.source in ("given", "batch", "trained"):
             return ()
-        against = self.measure in MEASURES and MEASURES[self.measure].against
-        return ("policy", "ref") if against else (self.source,)
+        return ("policy", "ref") if self.role and MEASURES[self.measure].against else (self.source,)
 
 
 @cache
@@ -94,8 +92,9 @@ def _parsed(name: str, view: str) -> Quantity | None:
     if name in BATCH_STATISTICS.rows and BATCH_STATISTICS[name].facts["view"] == view:
         row = BATCH_STATISTICS[name]
         return Quantity(name, ("B",), row.facts["kind"], row.summary, "batch")
-    if name in OF_PAIRS and {"chosen", "rejected"} <= roles.keys():
-        return Quantity(name, ("B",), OF_PAIRS[name].kind, OF_PAIRS[name].meaning, "policy", measure=name)
+    if name in SIDE_BY_SIDE and name.startswith(f"{view}_"):
+        whole = SIDE_BY_SIDE[name]
+        return Quantity(name, ("B",), whole.kind, whole.meaning, "policy", "", name.removeprefix(f"{view}_"))
     found = re.fullmatch(rf"{role}_(?:(ref|prev)_)?({'|'.join(MEASURES)})", name) if role else None
     if found is None or (found[2] == "mask" and not many):
         return None
@@ -124,8 +123,8 @@ def known(view: str) -> list[str]:
         for measure in MEASURES
         if measure != "mask" or count == "many"
     ]
-    made += OF_PAIRS if {"chosen", "rejected"} <= facts["roles"].keys() else ()
-    return [*made, *facts["given"], *(row.name for row in BATCH_STATISTICS if row.facts["view"] == view)]
+    whole = [name for name in SIDE_BY_SIDE if name.startswith(f"{view}_")]
+    return [*made, *whole, *facts["given"], *(row.name for row in BATCH_STATISTICS if row.facts["view"] == view)]
 
 
 def markdown() -> list[str]:
@@ -142,7 +141,10 @@ def markdown() -> list[str]:
         "| measure | axes | values | meaning |",
         "|---|---|---|---|",
     ]
-    for name, measure in {**MEASURES, **OF_PAIRS}.items():
+    for name, measure in MEASURES.items():
         axes = "[B, T]" if measure.per_token else "[B, K]" if name == "mask" else "[B]"
         lines.append(f"| `{name}` | {axes} | {measure.kind} | {measure.meaning} |")
+    lines += [
+        f"| `{name}` (whole name) | [B] | {whole.kind} | {whole.meaning} |" for name, whole in SIDE_BY_SIDE.items()
+    ]
     return [*lines, "", "Of a role that is there many times (`listed`) every measure has the axis K after B."]

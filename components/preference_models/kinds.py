@@ -49,17 +49,26 @@ def gpm(first: Tensor, second: Tensor, *, width: Literal[2, 4, 6, 8] = 2, temper
 
 @PREFERENCE_MODELS.row(method="RM-21", reads="members", source="Christiano et al. 2017; Coste et al. 2023")
 def mean_of_members(values: Tensor) -> Tensor:
-    """The mean of the members' scores. values: [N, M]; returns [N]."""
+    """The mean of the members' scores, each in its own standard units.
+
+    values: [N, M]; returns [N].
+    """
     return values.mean(-1)
 
 
 @PREFERENCE_MODELS.row(method="RM-21", reads="members", source="Coste et al. 2023 (worst-case optimisation)")
 def worst_of_members(values: Tensor) -> Tensor:
-    """The lowest of the members' scores. values: [N, M]; returns [N]."""
+    """The lowest of the members' scores: a text that one of them doubts is not trusted.
+
+    values: [N, M]; returns [N].
+    """
     return values.amin(-1)
 
 
 @PREFERENCE_MODELS.row(method="RM-21", reads="members", source="Coste et al. 2023 (uncertainty-weighted optimisation)")
 def mean_less_variance(values: Tensor, *, weight: NonNegative = 0.5) -> Tensor:
-    """The mean of the members' scores less `weight` times their (population) variance. values: [N, M]; returns [N]."""
+    """The mean of the members' scores less `weight` times their variance (of the population, not the sample).
+
+    values: [N, M]; returns [N].
+    """
     return values.mean(-1) - weight * values.var(-1, correction=0)

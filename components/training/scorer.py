@@ -63,7 +63,8 @@ class Reference(Protocol):
 
 
 Measurer = Callable[[nn.Module, Layout, frozenset[str], Reference | None], dict[str, Tensor]]
-"""Measures of a model by name: [N] fp32 for each sequence, or [N, T] for each token that counts, padded with zeros."""
+"""Measures of a model by name: [N] fp32 for each sequence, [N, T] for each token that counts, padded with zeros, or [B]
+for each example where its sequences are measured side by side."""
 
 
 def language_model(
@@ -222,6 +223,8 @@ def _place(at: Layout, need: Quantity, measures: Mapping[str, Tensor]) -> Tensor
     """One quantity by example, from measures by sequence or from what was given."""
     if need.source == "given" and not need.measure:
         return torch.tensor([example.given[need.name] for example in at.examples], device=at.batch.lengths.device)
+    if not need.role:  # of an example as a whole: the model has said it example by example
+        return measures[need.measure]
     flat = _flat(at, need, measures)
     numbers = at.numbers(need.role)
     if "K" in need.axes:

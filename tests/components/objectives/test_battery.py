@@ -54,7 +54,7 @@ def start_of_training(name: str, like: Drawn, **fixed: float) -> Drawn:
     for key, quantity in quantities(name).items():
         if quantity.source == "ref":
             found[key] = found[key.replace("_ref_", "_")].clone()
-        if quantity.source == "batch" or quantity.measure in ("scores", "pair_logits", "vocab_kl"):
+        if quantity.source == "batch" or quantity.measure in ("scores", "logits", "vocab_kl"):
             found[key] = torch.zeros_like(found[key])
         if key in fixed:
             found[key] = torch.full_like(found[key], fixed[key])
@@ -102,6 +102,7 @@ def test_every_need_means_something_and_padding_comes_with_its_mask(name: str) -
         ("rejected_prev_token_logps", "BT", "prev"),
         ("chosen_vocab_kl", "BT", "policy"),
         ("margin", "B", "given"),
+        ("pair_logits", "B", "policy"),
     ],
 )
 def test_names_are_parsed(need: str, axes: str, source: str) -> None:
@@ -119,7 +120,14 @@ def test_names_of_lists_have_the_axis_of_their_role() -> None:
 
 @pytest.mark.parametrize(
     ("need", "view"),
-    [("chosen_logs", "pair"), ("listed_logps", "pair"), ("chosen_mask", "pair"), ("reference_kl", "pair")],
+    [
+        ("chosen_logs", "pair"),
+        ("chosen_logits", "pair"),
+        ("pair_logits", "list"),
+        ("listed_logps", "pair"),
+        ("chosen_mask", "pair"),
+        ("reference_kl", "pair"),
+    ],
 )
 def test_the_vocabulary_is_closed(need: str, view: str) -> None:
     with pytest.raises(SpecError, match=f"means nothing for the view '{view}'"):
@@ -189,10 +197,13 @@ def signs(name: str, role: str, sign: int, drawn: Drawn) -> dict[str, Tensor]:
     """What the policy says of a role, with the sign that its first change must have; 0 where either will do."""
     found = {}
     for key, quantity in quantities(name).items():
-        if role == "chosen" and quantity.measure == "pair_logits":
-            found[key] = torch.full_like(drawn[key], sign)
-        said = quantity.source == "policy" and quantity.measure in ("logps", "token_logps", "scores")
-        if not said or quantity.role != role:
+        if quantity.measure == "logits":  # of both side by side: up for the one that is preferred
+            found[key] = torch.ones_like(drawn[key])
+        if (
+            quantity.role != role
+            or quantity.source != "policy"
+            or quantity.measure not in ("logps", "token_logps", "scores")
+        ):
             continue
         wanted = torch.full_like(drawn[key], sign)
         mask = masks(name, drawn).get(key, torch.ones_like(wanted, dtype=torch.bool))
@@ -210,11 +221,12 @@ def test_training_starts_in_the_right_direction(name: str) -> None:
     for fixed, wanted in START[OBJECTIVES[name].facts["view"]]:
         drawn = start_of_training(name, draw(name, 6), **fixed)
         found = gradients(name, drawn)
-        expected = {key: one for role, sign in wanted for key, one in signs(name, role, sign, drawn).items()}
-        assert expected, f"{name} takes nothing that a model says"
-        for key, signed in expected.items():
-            assert (-found[key] * signed >= 0).all(), f"{name}: {key}"
-            assert (-found[key] * signed > 0).equal(signed != 0), f"{name}: {key}"
+        for role, sign in wanted:
+            expected = signs(name, role, sign, drawn)
+            assert expected, f"{name} takes nothing of {role}"
+            for key, signed in expected.items():
+                assert (-found[key] * signed >= 0).all(), f"{name}: {key}"
+                assert (-found[key] * signed > 0).equal(signed != 0), f"{name}: {key}"
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if any("_ref_" in need for need in needs(n))])

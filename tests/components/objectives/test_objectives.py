@@ -174,7 +174,7 @@ def test_an_unknown_knob_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("value", [True, "large"])
 def test_a_knob_is_a_number(value: str | bool) -> None:
-    with pytest.raises(ParamsError, match=r"must be float .* Write a number"):
+    with pytest.raises(ParamsError, match="must be float"):
         bind(Choice("dpo", {"beta": value}))
 
 

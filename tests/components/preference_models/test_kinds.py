@@ -10,6 +10,7 @@ from components.contract import Choice
 from components.errors import ParamsError
 from components.preference_models import PREFERENCE_MODELS, gives, is_scored
 from components.preference_models.readings import READ, pair_logits, probability
+from components.preference_models.table import READOUTS, READS
 from tests.components.preference_models.cases import CASES, ROCK_PAPER_SCISSORS
 
 NAMES = sorted(PREFERENCE_MODELS.rows)
@@ -44,7 +45,7 @@ def test_no_hand_worked_value_is_left_over() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_row_takes_is_what_its_readout_gives(name: str) -> None:
     row = PREFERENCE_MODELS[name]
-    assert row.facts["reads"] in {*READ, "members"}
+    assert row.facts["reads"] in READS
     wanted = {"last": [("values",), ("first", "second")], "every": [("values", "mask")], "members": [("values",)]}
     assert row.needs in wanted[row.facts["reads"]]
     assert all([row.method, row.source, row.summary])
@@ -92,8 +93,12 @@ def test_a_pairing_can_go_round_in_a_circle() -> None:
 
 
 def test_what_a_kind_gives_to_an_objective_follows_from_its_signature() -> None:
-    assert gives("scalar") == ("chosen_scores", "rejected_scores", "pair_logits")
-    assert gives("gpm") == ("pair_logits",)
+    assert gives("scalar") == ("scores", "logits")
+    assert gives("gpm") == ("logits",)
+
+
+def test_every_readout_of_a_network_has_its_function() -> None:
+    assert set(READ) == set(READOUTS) == READS.keys() - {"members"}
 
 
 def test_unknown_kinds_and_odd_widths_are_refused() -> None:

@@ -216,7 +216,7 @@ def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy:
 
 def test_nothing_to_learn_from_is_bad_data(tmp_path: Path, policy: Path) -> None:
     dataset = write_dataset(tmp_path / "data", [], [], labelled_pairs(2, 0))
-    with pytest.raises(ArtifactError, match="no comparisons to train on"):
+    with pytest.raises(ArtifactError, match="no examples to train on"):
         fit(tmp_path, policy, dataset)
 
 
