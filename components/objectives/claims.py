@@ -42,9 +42,6 @@ class Reduction:
         return f"is `{self.to}`{supplied}" + (f" when {when}" if when else "") + (f" ({renamed})" if renamed else "")
 
 
-Claim = Direction | Reduction
-
-
 def increases(*arguments: str, **given: float) -> Direction:
     """The loss rises when one of these arguments does, wherever the quantities have the values `given`."""
     return Direction(True, arguments, given)

@@ -148,18 +148,21 @@ def _once(work: Work, model: Any) -> Mapping[bytes, float]:
 
 def _sections(work: Work) -> dict[str, list[Example]]:
     """What the reference scores: both splits, and what statistics will measure beside each batch (all are known)."""
+    own = {"train": work.train, "validation": work.validation}
+    if not work.statistics:
+        return own
     planned = {"train": list(plan(lengths(work.train), work.params.optimization, work.params.seed))}
     if work.validates:
         planned["validation"] = [list(range(len(work.validation)))]
     beside: dict[str, dict[tuple[bytes, ...], Example]] = {}
     for split, batches in planned.items():
         items = work.splits[split].items
-        for rows in batches if work.statistics else []:
+        for rows in batches:
             for name, examples in work.statistics.also_scored([items[row] for row in rows]).items():
                 known = beside.setdefault(f"{split}_{name}", {})
                 known |= {tuple(one.key for one in example.sequences): example for example in examples}
     once = {name: list(examples.values()) for name, examples in beside.items()}
-    return {"train": work.train, "validation": work.validation, **once}
+    return {**own, **once}
 
 
 def _load_reference(source: Input, work: Work) -> Any:

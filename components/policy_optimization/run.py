@@ -107,8 +107,8 @@ def _execution(work: Work, model: Any, trained: Trained) -> dict[str, float]:
     tokens = rows * scorer.tokens(items) // len(items)
     counted = sum(len(sequence.counted) for example in items for sequence in example.sequences)
     flops = throughput.training_flops(model, tokens, rows * counted // len(items))
-    compute = work.params.compute
-    return throughput.report(compute, scorer.device, rows=rows, tokens=tokens, flops=flops, seconds=trained.seconds)
+    seconds = trained.seconds
+    return throughput.report(scorer.precision, scorer.device, rows=rows, tokens=tokens, flops=flops, seconds=seconds)
 
 
 def _save(work: Work, model: Any, trained: Trained) -> None:

@@ -155,5 +155,5 @@ def _execution(params: Params, model: nn.Module, scorer: Scorer, trained: Traine
     tokens = trained.tokens * trained.seconds_rows // max(1, trained.rows)
     flops = throughput.training_flops(model, tokens, completion_tokens=0)
     return throughput.report(
-        params.compute, scorer.device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
+        scorer.precision, scorer.device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
     )

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from components.training.params import Compute
-
 
 def matmul_peak(device: torch.device, precision: str) -> float:
     """Best measured rate (FLOP/s) of square matrix products in this precision on this device."""
@@ -51,11 +49,11 @@ def peak_memory(device: torch.device) -> dict[str, int]:
 
 
 def report(
-    compute: Compute, device: torch.device, *, rows: int, tokens: int, flops: float, seconds: float
+    precision: str, device: torch.device, *, rows: int, tokens: int, flops: float, seconds: float
 ) -> dict[str, float]:
     """Rates over the training loop, for `outputs.execution`."""
     seconds = max(seconds, 1e-9)
-    peak = matmul_peak(device, compute.precision)
+    peak = matmul_peak(device, precision)
     return {
         "train_seconds": round(seconds, 3),
         "examples_per_second": rows / seconds,
