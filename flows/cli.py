@@ -147,12 +147,10 @@ def add_feedback(
     env.prepare()
     from flows.inbox import add_feedback as add
     from flows.inbox import announce
-    from flows.server import known_server
+    from flows.server import configured_api
 
     console.print(f"added {add(file, inbox)}")
-    url = os.environ.get("PREFECT_API_URL") or known_server()
-    if url:
-        os.environ["PREFECT_API_URL"] = url
+    if url := configured_api():
         announce(inbox)
         console.print(f"told {url}")
     else:

@@ -16,8 +16,8 @@ from components.evaluation.scores import Row, Scores, compared
 from components.evaluation.testset import HeldOut
 from components.evaluation.verdicts import Verdicts
 from components.measures.evidence import Answers, Ranked, Testimony, Values
-from components.measures.wins import from_scores
-from components.simulation.world import gold_utility
+from components.preference_models.witness import Text, TextPair
+from components.simulation.truth import KnownTruth
 
 Item = TypeVar("Item")
 
@@ -111,13 +111,15 @@ def gold(given: Given) -> Testimony | None:
     """
     if not given.params.gold:
         return None
-    prompts = given.held_out.test.prompts
-    asked = [next(m["content"] for m in reversed(p.messages) if m["role"] == "user") for p in prompts]
-    scores = {
-        name: [gold_utility(prompt, text) for prompt, text in zip(asked, answers.texts, strict=True)]
-        for name, answers in given.systems.items()
+    truth, asked = KnownTruth(), [prompt.messages for prompt in given.held_out.test.prompts]
+    texts = {name: answers.texts for name, answers in given.systems.items()}
+    scores = {name: truth.score([Text(*each) for each in zip(asked, texts[name], strict=True)]) for name in texts}
+    wins = {
+        answers.name: truth.compare(
+            [TextPair(*each) for each in zip(asked, texts["candidate"], answers.texts, strict=True)]
+        )
+        for answers in given.opponents
     }
-    wins = {a.name: from_scores(scores["candidate"], scores[a.name]) for a in given.opponents}
     return Testimony("gold", "known truth", ("wins", "side_scores", "scores"), wins, scores)
 
 

@@ -46,7 +46,6 @@ NEEDS: dict[str, str] = {
 OF_WITNESS = frozenset({"wins", "side_scores", "scores", "ranked", "judged"})
 OF_REFERENCE = frozenset({"reference", "reference_likelihood", "log_ratios"})
 
-FORMATS = ("percent", "number")
 SECTIONS = ("wins", "scorers", "behaviour", "judge", "")
 """Tables of the page; "" stands under "all metrics" only."""
 

@@ -30,11 +30,6 @@ class Tally:
     missing: int
 
 
-def from_scores(candidate: Sequence[float], opponent: Sequence[float]) -> list[float]:
-    """Win, loss or tie per prompt from scores; only exactly equal scores tie."""
-    return [1.0 if a > b else 0.0 if a < b else 0.5 for a, b in zip(candidate, opponent, strict=True)]
-
-
 def tally(values: Values) -> Tally:
     known = [value for value in values if value is not None]
     wins, losses = sum(value > 0.5 for value in known), sum(value < 0.5 for value in known)

@@ -59,8 +59,8 @@ from components.records.views import (
     comparisons,
     demonstrations,
     labeled,
-    votes_of,
     ranked_lists,
+    votes_of,
 )
 
 __all__ = [

@@ -46,8 +46,8 @@ class Task:
     `statistics(model, rows, state)` -> numbers that belong to a whole global batch (given as numbers of examples),
     without gradient, and the state after it; they join the quantities of each of its examples. It is asked once per
     step, by every process, and must call the model equally often in each. `state`: where it starts.
-    `report(quantities)` -> what to keep of each example for the log, one value per example; all quantities if left out,
-    which must then be one value per example. `metrics(values)` -> what to log, from the report of a whole global batch
+    `report(quantities)` -> what to keep of each example for the log, one value per example; if left out, the quantities
+    that are. `metrics(values)` -> what to log, from the report of a whole global batch
     (float64 arrays, plus "loss"). `numbers`: {name: start} of scalars that are trained beside the model and join the
     quantities. `after(model, step)`: called when a step is done; `tensors`: what it changes in place and must survive.
     """
@@ -246,7 +246,7 @@ class _Loop:
         losses = self.task.loss(quantities).float()
         self.part.backward([Stream(losses, count, torch.from_numpy(self.weights[micro]))])
         with torch.no_grad():
-            report = self.task.report(quantities) if self.task.report else quantities
+            report = self.task.report(quantities) if self.task.report else _one_each(quantities, losses)
             names = sorted(report)
             block = torch.stack([losses.double(), *(report[name].double() for name in names)]).detach()
         return ["loss", *names], block
@@ -259,6 +259,11 @@ class _Loop:
         shares = [micro_batches(ordered[rank::world], self.task.lengths, budget) for rank in range(world)]
         own = [(micro, True) for micro in shares[distributed.rank()]]
         return own + [([ordered[-1]], False)] * (max(map(len, shares)) - len(own))
+
+
+def _one_each(quantities: Quantities, losses: Tensor) -> Quantities:
+    """Those that are one value per example."""
+    return {name: value for name, value in quantities.items() if value.shape == losses.shape}
 
 
 @contextmanager

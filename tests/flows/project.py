@@ -40,7 +40,7 @@ def make_project(folder: Path, *, tiny: bool = True) -> Path:
 
 def environment(project: Path) -> dict[str, str]:
     """As a user's shell in that folder: its own stores, this Python first on the path."""
-    drop = ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", "PREFLOW_HOME")
+    drop = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME", "MLFLOW_TRACKING_URI", "PREFLOW_HOME")
     env = {key: value for key, value in os.environ.items() if key not in drop}
     # `-P`: `python -m components` must find the installed package, not the folder of specs in the project
     return {**env, "PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "PYTHONSAFEPATH": "1", "COLUMNS": "160"}

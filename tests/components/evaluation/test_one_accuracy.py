@@ -10,7 +10,7 @@ from components.contract.params import build
 from components.evaluation.params import Params
 from components.measures.table import everything
 from components.measures.take import take
-from components.reward_modeling.report import quality
+from components.reward_modeling.report import Preferences, quality
 from tests.components.evaluation.world import World, evidence, number
 
 
@@ -21,7 +21,7 @@ def test_the_card_and_the_report_print_the_same_numbers(tmp_path: Path) -> None:
     report = take(found, everything()).metrics
     decided = found.test.decided
     scores = [np.array([number("reward", getattr(c, side)) for c in decided.items]) for side in ("chosen", "rejected")]
-    card = quality(list(decided.items), *scores, list(found.test.train))
+    card = quality(list(decided.items), Preferences(scores[0] - scores[1], *scores), list(found.test.train))
     assert report["reward_model.accuracy"] == card["accuracy_strict"]
     assert report["reward_model.accuracy_tie_half"] == card["accuracy_tie_half"]
     assert report["baseline.length.accuracy"] == card["length_baseline"]

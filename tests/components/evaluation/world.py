@@ -18,7 +18,6 @@ from components.contract.run import Input, Inputs
 from components.contract.spec import load_spec
 from components.evaluation.params import Params
 from components.evaluation.run import gather
-from components.judges import JudgeParams, PairItem, judge_both_orders, make_judge
 from components.measures.evidence import Evidence
 from components.records import (
     comparisons,
@@ -184,28 +183,22 @@ def save_likelihoods(folder: Path, dataset: Path, policy: str, answers: Sequence
 
 
 def save_verdicts(folder: Path, candidate: Path, opponent: Path, noise: float = 1.0) -> Path:
-    """Verdicts of the simulated judge."""
-    mine, theirs = _rows(candidate), {row["prompt_key"]: row for row in _rows(opponent)}
+    """Verdicts of a judge with a number for every text, blurred by the order in which two are shown."""
+
+    def asked(first: str, second: str) -> float:
+        return number("judge", first) - number("judge", second) + noise * number("order", first, second)
+
+    theirs = {row["prompt_key"]: row["completion"] for row in _rows(opponent)}
     ids = {"a": content_id(candidate), "b": content_id(opponent)}
-    judge = make_judge(build(JudgeParams, {"noise": noise}, "judge"), folder)
-    items = [PairItem("", r["messages"], r["completion"], theirs[r["prompt_key"]]["completion"]) for r in mine]
-    rows = [
-        {
-            "prompt_key": row["prompt_key"],
-            **{side: {"samples": oid, "sample": 0} for side, oid in ids.items()},
-            "identical": result.identical,
-            "first": result.first.outcome,
-            "second": result.second.outcome,
-            "reason_first": "",
-            "reason_second": "",
-            "text_first": "",
-            "text_second": "",
-            "n_retries": 0,
-            "served_models": [],
-        }
-        for row, result in zip(mine, judge_both_orders(judge, items), strict=True)
-    ]
-    summary = {"judge": {"id": "simulated_judge"}, "samples": ids["a"], "against": ids["b"]}
+    rows = []
+    for row in _rows(candidate):
+        a, b = row["completion"], theirs[row["prompt_key"]]
+        orders = {"first": "a" if asked(a, b) > 0 else "b", "second": "b" if asked(b, a) > 0 else "a"}
+        sides = {side: {"samples": oid, "sample": 0} for side, oid in ids.items()}
+        rows.append({"prompt_key": row["prompt_key"], **sides, "identical": a == b, **orders})
+        rows[-1] |= {"reason_first": "", "reason_second": "", "text_first": "", "text_second": ""}
+        rows[-1] |= {"n_retries": 0, "served_models": []}
+    summary = {"judge": {"id": "tester"}, "samples": ids["a"], "against": ids["b"]}
     return _save(folder, "verdicts.jsonl", rows, summary)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import content_id
-from components.contract import Record, run_component
+from components.checks.check import execution_keys
+from components.contract import Record, build, run_component
 from components.errors import ArtifactError, JudgeError, ParamsError, WiringError
+from components.llm_feedback.params import Params
 from components.records import comparisons, read_lines, read_records, validate
 from tests.components.judges.fake_endpoint import FakeEndpoint, Reply, fails, says, serve
 from tests.components.samples_artifact import POLICY, SAMPLER, write_samples
@@ -302,3 +304,10 @@ def test_samples_without_origin_are_refused(tmp_path):
     (samples / "summary.json").write_text("{}")
     with pytest.raises(ArtifactError, match="does not say policy"):
         run(samples, tmp_path / "out")
+
+
+def test_how_a_judge_is_asked_does_not_belong_into_params_yaml():
+    """`components check` looks into the chosen judge."""
+    endpoint = {"name": "endpoint", "model": "m", "base_url": "http://localhost/v1", "timeout": 9.0}
+    built = build(Params, {"judge": endpoint}, "llm_feedback")
+    assert list(execution_keys(built, {"judge": endpoint}, "llm_feedback")) == ["llm_feedback.judge.timeout"]

@@ -45,7 +45,7 @@ def answers(name: str, samples: list[Sample]) -> Answers:
 
 def comparison(i: int, chosen: str, rejected: str, source: str = "north") -> Comparison:
     message = {"role": "user", "content": f"prompt {i}"}
-    return Comparison((message,), chosen, rejected, 1.0, 0.0, 1.0, f"r{i}", f"r{i}", source, "human", False)
+    return Comparison((message,), chosen, rejected, 1.0, 0.0, 0.0, 1.0, f"r{i}", f"r{i}", source, "human", False)
 
 
 def held_out(pairs: list[tuple[str, str]], sources: list[str]) -> TestSet:

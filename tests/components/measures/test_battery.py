@@ -11,7 +11,7 @@ import pytest
 
 from components.contract.params import Choice
 from components.measures.evidence import PROVIDERS, Answers, Evidence, Testimony
-from components.measures.table import FORMATS, MEASURES, NEEDS, OF_REFERENCE, OF_WITNESS, SECTIONS, everything, row_of
+from components.measures.table import MEASURES, NEEDS, OF_REFERENCE, OF_WITNESS, SECTIONS, everything, row_of
 from components.measures.take import Results, take
 from tests.components.measures.cases import BASIC, CASES
 
@@ -42,11 +42,24 @@ def test_the_hand_worked_case(name: str) -> None:
 def test_a_row_says_where_it_stands_and_asks_for_what_there_is(name: str) -> None:
     row = MEASURES[name]
     assert row.facts["section"] in SECTIONS
-    assert row.facts["format"] in FORMATS
+    assert row.facts["format"] in ("percent", "number")
     assert set(row.needs) <= set(NEEDS)
     assert row_of(CASES[name].metric) == row
     if "{witness}" in row.facts["metric"]:
         assert set(row.needs) & OF_WITNESS, "it is taken of a witness but asks none"
+
+
+READ = {"headline", "bar", "baseline", "card", "unit", "beside", "note", "warn", "summary", *MEASURES.facts}
+
+
+def test_every_fact_of_a_row_is_one_that_the_report_reads() -> None:
+    """A misspelt fact would be left out of the page in silence."""
+    for row in MEASURES:
+        assert set(row.facts) <= READ, row.name
+        assert ("card" in row.facts) == ("unit" in row.facts), row.name
+        assert row.facts.get("beside", ("accuracy",))[0] in MEASURES.rows, row.name
+    orders = [row.facts["headline"][0] for row in MEASURES if "headline" in row.facts]
+    assert len(set(orders)) == len(orders)
 
 
 def test_the_vocabulary_of_needs_is_closed() -> None:

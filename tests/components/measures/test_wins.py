@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,11 @@ from components.statistics import Bootstrap, Estimate
 from tests.components.measures.cases import answers, sample
 
 BOOT = Bootstrap(resamples=1000, seed=0)
+
+
+def _votes(candidate: Sequence[float], opponent: Sequence[float]) -> list[float]:
+    """Win, loss or tie per prompt from scores."""
+    return [1.0 if a > b else 0.0 if a < b else 0.5 for a, b in zip(candidate, opponent, strict=True)]
 
 
 def _sides(gaps: list[float]) -> tuple[Answers, Answers]:
@@ -29,7 +36,7 @@ def _balanced(values: list[float], gaps: list[float]) -> Estimate:
 
 def test_a_model_against_itself_is_exactly_half() -> None:
     scores = [0.1, -2.0, 7.5]
-    row = wins.win_rate(wins.from_scores(scores, scores), BOOT)
+    row = wins.win_rate(_votes(scores, scores), BOOT)
     assert row == {"value": 0.5, "n": 3, "ci_low": 0.5, "ci_high": 0.5}
 
 
@@ -50,8 +57,8 @@ def test_no_verdict_at_all_is_no_win_rate() -> None:
 def test_exchanging_the_systems_gives_one_minus_the_rate_and_the_mirrored_interval(ties: bool) -> None:
     rng = np.random.default_rng(3)
     a, b = rng.integers(0, 3 if ties else 10**6, (2, 80))
-    row = wins.win_rate(wins.from_scores(a, b), BOOT)
-    swapped = wins.win_rate(wins.from_scores(b, a), BOOT)
+    row = wins.win_rate(_votes(a, b), BOOT)
+    swapped = wins.win_rate(_votes(b, a), BOOT)
     assert swapped["value"] == pytest.approx(1 - row["value"], abs=1e-12)
     assert swapped["ci_low"] == pytest.approx(1 - row["ci_high"], abs=1e-3)  # quantiles of mirrored draws
     assert swapped["ci_high"] == pytest.approx(1 - row["ci_low"], abs=1e-3)
