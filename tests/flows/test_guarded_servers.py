@@ -30,7 +30,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def patient(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """The answer of a server that is not busy: Prefect says 503 while SQLite is locked, and its own clients ask again."""
+    """The answer of a server that is not busy: Prefect says 503 while SQLite is locked; its own clients ask again."""
     for _ in range(60):
         if (answer := ask()).status_code != 503:
             break
