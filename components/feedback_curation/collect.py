@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -18,7 +19,7 @@ RAW_LIMIT = 500
 
 @dataclass
 class Collected:
-    """Valid records without exact duplicates, in the order of the inputs' content ids, and what else there was."""
+    """Valid records without exact duplicates, set by set (see `in_order`), and what else there was."""
 
     records: list[Record] = field(default_factory=list)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
@@ -28,11 +29,24 @@ class Collected:
     n_duplicates: int = 0
 
 
+def in_order(feedback: Sequence[Input]) -> list[Input]:
+    """The largest set first, of equal ones by source: an order that what is in the sets decides.
+
+    Content ids would not do: they change with the run that made a set, and the order of training with them.
+    """
+
+    def place(source: Input) -> tuple[int, list[str], str]:
+        summary = json.loads((source.path / "summary.json").read_text(encoding="utf-8"))
+        return -int(summary["n_records"]), sorted(summary["by_source"]), source.id
+
+    return sorted(feedback, key=place)
+
+
 def collect(feedback: Sequence[Input], span_labels: tuple[str, ...]) -> Collected:
     """Every record of every feedback set is kept, quarantined with its rule, or counted as a duplicate."""
     found = Collected()
     seen: set[str] = set()
-    for source in feedback:
+    for source in in_order(feedback):
         found.imported += read_lines(source.path / "quarantine.jsonl")
         for line, record in enumerate(read_lines(source.path / "records.jsonl"), start=1):
             found.n_read += 1

@@ -35,6 +35,17 @@ def test_every_record_is_kept_or_accounted_for(tmp_path: Path) -> None:
     assert found.imported == [{"rule": "json", "reason": "x"}]
 
 
+def test_the_largest_set_comes_first_then_the_source_decides(tmp_path: Path) -> None:
+    """Never the content id, which the run that made a set is part of: it would shuffle what is trained on."""
+    large = feedback(tmp_path / "z", [pair("a"), pair("b")])
+    first, second = pair("a", prompt="One?"), pair("a", prompt="Two?")
+    first["provenance"]["source"], second["provenance"]["source"] = "a", "b"
+    small = [feedback(tmp_path / "y", [first]), feedback(tmp_path / "x", [second])]
+    for sets in ([*small, large], [large, *reversed(small)]):
+        found = [record["provenance"]["source"] for record in collect(sets, ()).records]
+        assert found[2:] == ["a", "b"]
+
+
 def test_another_annotator_or_verdict_is_no_duplicate(tmp_path: Path) -> None:
     records = [pair("a"), pair("b"), pair("a", annotator="q"), pair("a", texts=("Blue", "Eight"))]
     assert collect([feedback(tmp_path / "x", records)], ()).n_duplicates == 0
