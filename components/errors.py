@@ -78,3 +78,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean '{close[0]}'?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or the name of its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
