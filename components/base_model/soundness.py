@@ -38,8 +38,8 @@ def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).sum())
         raise ArtifactError(
-            f"{path}: {name} holds {bad} values that are not finite numbers (got {tensor[~tensor.isfinite()][0]}). {AGAIN}; "
-            "if they were trained so, take an earlier checkpoint."
+            f"{path}: {name} holds {bad} values that are not finite numbers (got {tensor[~tensor.isfinite()][0]}). "
+            f"{AGAIN}; if they were trained so, take an earlier checkpoint."
         )
 
 
@@ -50,8 +50,8 @@ def _check_end(stored: dict[str, Stored], zeros: set[str], path: Path) -> None:
     size = path.stat().st_size
     if last > 1 and size - begin > ZEROS * size:
         raise ArtifactError(
-            f"{path}: ends in zeros (got {last} tensors of nothing else, from {ordered[-last]} on). The download did not "
-            f"finish: {AGAIN[0].lower()}{AGAIN[1:]}."
+            f"{path}: ends in zeros (got {last} tensors of nothing else, from {ordered[-last]} on). The download "
+            f"did not finish: {AGAIN[0].lower()}{AGAIN[1:]}."
         )
 
 
@@ -89,7 +89,7 @@ def check_causal(model: Any, ids: list[int], filler: int, folder: Path) -> None:
     gap, spread = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
     if gap > 1e-4 * spread:
         raise ArtifactError(
-            f"{folder}: the model reads what comes after a token to say what comes next (got {type(model).__name__}, logits "
-            f"that differ by {gap:.1g}): an encoder, or attention in both directions. It cannot generate: choose a "
+            f"{folder}: the model reads what comes after a token to say what comes next (got {type(model).__name__}, "
+            f"logits that differ by {gap:.1g}): an encoder, or attention in both directions. It cannot generate: choose a "
             "causal language model."
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,14 @@ def settle_template(tokenizer: Any, folder: Path, date: str) -> None:
     if isinstance(found, dict):
         if "default" not in found:
             raise ArtifactError(
-                f"{folder}: none of its chat templates is the default (got {', '.join(sorted(found))}). Save the one to "
-                "use as chat_template.jinja, and take out the others."
+                f"{folder}: none of its chat templates is the default (got {', '.join(sorted(found))}). Save the one "
+                "to use as chat_template.jinja, and take out the others."
             )
         found = found["default"]
     if found is None and (folder / "chat_template.json").exists():
         raise ArtifactError(
-            f"{folder}: its chat template is where only processors look (got chat_template.json). Save the text in it as "
-            "chat_template.jinja."
+            f"{folder}: its chat template is where only processors look (got chat_template.json). Save the text in it "
+            "as chat_template.jinja."
         )
     if found is not None and not str(found).strip():
         raise ArtifactError(f"{folder}: the chat template is empty (got {found!r}). Fetch it again, or take it out.")
@@ -50,7 +51,7 @@ def _without_clock(template: str, folder: Path, date: str) -> str:
         words = [value for _, _, value in Environment(autoescape=True).lex(template) if value.strip()]
     except TemplateError as error:
         raise ArtifactError(f"{folder}: the chat template is not Jinja (got {first_line(error)}). Mend it.") from error
-    if "lipsum" in words or "random" in [name for bar, name in zip(words, words[1:], strict=False) if bar == "|"]:
+    if "lipsum" in words or "random" in [name for bar, name in pairwise(words) if bar == "|"]:
         raise ArtifactError(
             f"{folder}: the chat template draws random text (got lipsum or random). Take it out: the same conversation "
             "must become the same tokens every time."
@@ -59,8 +60,8 @@ def _without_clock(template: str, folder: Path, date: str) -> str:
         return template
     if not date:
         raise ParamsError(
-            f"{folder}: the chat template writes the date of the day (got strftime_now), so that tomorrow's tokens would "
-            "be others. Set base_model.date to the day that it is to write, for example 2025-01-31."
+            f"{folder}: the chat template writes the date of the day (got strftime_now), so that tomorrow's tokens "
+            "would be others. Set base_model.date to the day that it is to write, for example 2025-01-31."
         )
     day = datetime.date.fromisoformat(date)
     settled = CLOCK.sub(lambda call: repr(day.strftime(call[2])), template)
@@ -80,8 +81,8 @@ def check_template(tokenizer: Any, folder: Path) -> None:
     for who, text, rendering in (("user", QUESTION, prompt), ("assistant", ANSWER, whole)):
         if text not in rendering:
             raise ArtifactError(
-                f"{folder}: the chat template leaves out what the {who} says (got {rendering[:60]!r} for {text!r}). Take a "
-                "template that writes message['content'] as text."
+                f"{folder}: the chat template leaves out what the {who} says (got {rendering[:60]!r} for {text!r}). Take "
+                "a template that writes message['content'] as text."
             )
     if not whole.startswith(prompt):
         raise ArtifactError(
@@ -91,8 +92,8 @@ def check_template(tokenizer: Any, folder: Path) -> None:
     header = whole[len(prompt) : whole.index(ANSWER, len(prompt))]
     if prompt == bare and header.strip():
         raise ArtifactError(
-            f"{folder}: the chat template has no generation prompt (got {header!r} before the answer only), so the model "
-            "would have to learn it as part of every answer. Add {% if add_generation_prompt %}"
+            f"{folder}: the chat template has no generation prompt (got {header!r} before the answer only), so the "
+            "model would have to learn it as part of every answer. Add {% if add_generation_prompt %}"
             f"{header}{{% endif %}} at its end."
         )
     if "bos_token" in tokenizer.chat_template and tokenizer.bos_token is None and not _guarded(tokenizer.chat_template):

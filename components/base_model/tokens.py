@@ -62,15 +62,15 @@ def _check_special(tokenizer: Any, folder: Path, config: Mapping[str, Any]) -> N
     if tokenizer.eos_token_id is None or tokenizer.eos_token_id == tokenizer.unk_token_id:
         known = ", ".join(sorted(token.content for token in tokenizer.added_tokens_decoder.values())[:8]) or "none"
         raise ArtifactError(
-            f"{folder}: the tokenizer has no EOS token, so no answer could end (got {tokenizer.eos_token}). Set eos_token "
-            f"in tokenizer_config.json to the token that ends an answer (control tokens: {known})."
+            f"{folder}: the tokenizer has no EOS token, so no answer could end (got {tokenizer.eos_token}). Set "
+            f"eos_token in tokenizer_config.json to the token that ends an answer (control tokens: {known})."
         )
     size = config.get("vocab_size")
     for name in ("pad_token_id", "bos_token_id"):
         if isinstance(size, int) and isinstance(config.get(name), int) and config[name] >= size:
             raise ArtifactError(
-                f"{folder}/config.json: {name} is no token of the model (got {config[name]}, vocab_size {size}). Set it to "
-                "the tokenizer's, or to null."
+                f"{folder}/config.json: {name} is no token of the model (got {config[name]}, vocab_size {size}). Set it "
+                "to the tokenizer's, or to null."
             )
 
 
@@ -94,8 +94,8 @@ def _stop_tokens(tokenizer: Any, folder: Path, config: Mapping[str, Any]) -> tup
         elif not given.get("_from_model_config"):
             text = tokenizer.convert_ids_to_tokens(token) if 0 <= token < len(tokenizer) else None
             raise ArtifactError(
-                f"{where}: generation would stop at an ordinary token, or at none (got eos_token_id {token}, {text!r}). "
-                f"Write the id of {tokenizer.eos_token}: {tokenizer.eos_token_id}."
+                f"{where}: generation would stop at an ordinary token, or at none (got eos_token_id {token}, {text!r}"
+                f"). Write the id of {tokenizer.eos_token}: {tokenizer.eos_token_id}."
             )
     return kept, len([token for token in ids if token not in control])
 

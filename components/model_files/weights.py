@@ -125,8 +125,8 @@ def _refuse(folder: Path) -> None:
         for path in folder.glob(f"*.{end}")
     )
     raise ArtifactError(
-        f"{folder}: no safetensors in it (got {_some(other) or 'no weights'}). Pickled weights can run code when loaded "
-        "and are refused, other formats are not read: take a revision with safetensors, or convert them on a machine "
+        f"{folder}: no safetensors in it (got {_some(other) or 'no weights'}). Pickled weights can run code when "
+        "loaded and are refused, other formats are not read: take a revision with safetensors, or convert them on a machine "
         "you trust (load, then save_pretrained)."
     )
 
@@ -146,7 +146,7 @@ def read_header(path: Path) -> dict[str, Stored]:
             for name, entry in entries.items()
         }
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        if raw and len(raw) < length or size < 8 + length <= LONGEST_HEADER:
+        if (raw and len(raw) < length) or size < 8 + length <= LONGEST_HEADER:
             raise _cut(path, size, "its header alone is longer") from error
         raise ArtifactError(f"{path}: is not a safetensors file (got a header of {length} bytes). {AGAIN}.") from error
     if not found:

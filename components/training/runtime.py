@@ -114,7 +114,7 @@ def load_model(path: Path, remedy: str) -> Any:
     transformers itself would fill what is missing with random numbers, and leave out what it has no place for.
     """
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=torch.float32,
             use_safetensors=True,
@@ -125,6 +125,7 @@ def load_model(path: Path, remedy: str) -> Any:
         )
     except LOADING_ERRORS as error:
         raise ArtifactError(f"{path}: the model cannot be loaded ({first_line(error)}). {remedy}.") from error
+    model, report = loaded
     shapes = [f"{name} {list(there)} for {list(want)}" for name, there, want in report["mismatched_keys"]]
     for what, names in (
         ("weights are missing (got none for", report["missing_keys"]),
