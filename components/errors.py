@@ -81,5 +81,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or the name of its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of what an error says (with the next one if it ends in a colon); its type where that is not plain.
+
+    >>> first_line(KeyError("gelu_fast_new"))
+    "KeyError 'gelu_fast_new'"
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    return f"{type(error).__name__} {text}" if isinstance(error, LookupError) else text

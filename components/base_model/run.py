@@ -12,7 +12,7 @@ from components.base_model.conversations import Conversation, Conversations, rea
 from components.base_model.fetch import locate
 from components.base_model.files import check_files, copy_weights, settle_positions
 from components.base_model.params import Params
-from components.base_model.soundness import check_causal, check_tied, check_values
+from components.base_model.soundness import check_causal, check_kind, check_tied, check_values
 from components.base_model.tiny import build_model, language_modeling, train_tokenizer
 from components.base_model.tokens import PROBES, bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
@@ -27,7 +27,7 @@ from components.training.runtime import device_of, load_model, load_policy, load
 from components.training.tokenize import Row, encode_pair, encode_prompt
 
 PROBED, LONGEST = 64, 128  # held-out prompts that are answered, and tokens of an answer, to see whether answers end
-BRING_ANOTHER = "Fetch the model again, or choose one whose architecture this version of transformers knows"
+BRING_ANOTHER = "Take config.json and weights of one and the same model, whole and as transformers saves them"
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
@@ -42,10 +42,11 @@ def _released(params: Params, output: Path) -> Metrics:
     """Check a released model from its files to what it computes, and copy what makes it up. See the modules called."""
     folder, revision = locate(params.source, params.revision)
     config = check_files(folder)
+    check_kind(folder)
     check_values(folder)
     facts = bring_tokenizer(folder, output, config, params.date)
     copy_weights(folder, output)
-    model = load_model(output, BRING_ANOTHER).to(device_of(params.compute))
+    model = load_model(output, BRING_ANOTHER, folder).to(device_of(params.compute))
     tokenizer = load_tokenizer(output)
     rows = model.get_input_embeddings().weight.shape[0]
     check_vocabulary(len(tokenizer), rows, folder, tokenizer.convert_ids_to_tokens(len(tokenizer) - 1))

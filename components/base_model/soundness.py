@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from components.errors import ArtifactError, first_line
 from components.model_files.weights import AGAIN, Stored, stored_tensors, weight_files
@@ -15,6 +18,23 @@ from components.training.runtime import LOADING_ERRORS
 
 ZEROS = 0.05
 """Share of a file that ends in tensors of zeros only: a download that reserved its space and did not finish."""
+
+
+def check_kind(folder: Path) -> None:
+    """Raise ArtifactError unless config.json describes a causal language model that transformers has the code for."""
+    try:
+        config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except LOADING_ERRORS as error:
+        raise ArtifactError(
+            f"{folder}/config.json: describes no model that transformers {transformers.__version__} knows (got "
+            f"{first_line(error)}). Mend it, or choose another model: code from the hub is never run."
+        ) from error
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ArtifactError(
+            f"{folder}/config.json: is no causal language model (got model_type {kind}). Choose a decoder, one that "
+            "transformers loads by AutoModelForCausalLM."
+        )
 
 
 def check_values(folder: Path) -> None:
@@ -77,7 +97,7 @@ def check_causal(model: Any, ids: list[int], filler: int, folder: Path) -> None:
     device = next(model.parameters()).device
     rows = torch.tensor([ids, ids[:half] + [filler] * (len(ids) - half)], device=device)
     try:
-        logits = model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits[:, :half].float()
+        logits = model(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False).logits[:, :half].float()
     except LOADING_ERRORS as error:
         raise ArtifactError(
             f"{folder}: the model cannot read a text (got {first_line(error)}). Choose one that reads text alone."
@@ -90,6 +110,6 @@ def check_causal(model: Any, ids: list[int], filler: int, folder: Path) -> None:
     if gap > 1e-4 * spread:
         raise ArtifactError(
             f"{folder}: the model reads what comes after a token to say what comes next (got {type(model).__name__}, "
-            f"logits that differ by {gap:.1g}): an encoder, or attention in both directions. It cannot generate: choose a "
-            "causal language model."
+            f"logits that differ by {gap:.1g}): an encoder, or attention in both directions. It cannot generate: "
+            "choose a causal language model."
         )

@@ -81,8 +81,8 @@ def check_template(tokenizer: Any, folder: Path) -> None:
     for who, text, rendering in (("user", QUESTION, prompt), ("assistant", ANSWER, whole)):
         if text not in rendering:
             raise ArtifactError(
-                f"{folder}: the chat template leaves out what the {who} says (got {rendering[:60]!r} for {text!r}). Take "
-                "a template that writes message['content'] as text."
+                f"{folder}: the chat template leaves out what the {who} says (got {rendering[:60]!r} for {text!r}). "
+                "Take a template that writes message['content'] as text."
             )
     if not whole.startswith(prompt):
         raise ArtifactError(

@@ -14,8 +14,9 @@ from components.errors import ArtifactError, first_line
 from components.model_files.weights import read_json
 
 PROBES = ("Hello world", "  two spaces\n\nand lines ", "naïve café – 你好 🙂", "x=1;\tif(x){y[0]}")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 GENERATION = "generation_config.json"
-UNUSED_ROWS, UNUSED_SHARE = 128, 0.1
+UNUSED_ROWS, UNUSED_SHARE = 1024, 0.1
 """Embedding rows that no token has: more than both are no padding to a round number but another model's tokenizer."""
 
 
@@ -48,6 +49,8 @@ def bring_tokenizer(folder: Path, output: Path, config: Mapping[str, Any], date:
 
 
 def _load(folder: Path) -> Any:
+    if not any((folder / name).exists() for name in TOKENIZER_FILES):
+        raise ArtifactError(f"{folder}: holds no tokenizer (got none of {', '.join(TOKENIZER_FILES)}). Add its files.")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises nothing more special
@@ -58,20 +61,19 @@ def _load(folder: Path) -> Any:
 
 
 def _check_special(tokenizer: Any, folder: Path, config: Mapping[str, Any]) -> None:
-    """EOS is a token of its own, and the ids that the config names exist."""
+    """EOS is a token of its own, and the pad token that the config names exists."""
     if tokenizer.eos_token_id is None or tokenizer.eos_token_id == tokenizer.unk_token_id:
         known = ", ".join(sorted(token.content for token in tokenizer.added_tokens_decoder.values())[:8]) or "none"
         raise ArtifactError(
             f"{folder}: the tokenizer has no EOS token, so no answer could end (got {tokenizer.eos_token}). Set "
             f"eos_token in tokenizer_config.json to the token that ends an answer (control tokens: {known})."
         )
-    size = config.get("vocab_size")
-    for name in ("pad_token_id", "bos_token_id"):
-        if isinstance(size, int) and isinstance(config.get(name), int) and config[name] >= size:
-            raise ArtifactError(
-                f"{folder}/config.json: {name} is no token of the model (got {config[name]}, vocab_size {size}). Set it "
-                "to the tokenizer's, or to null."
-            )
+    size, pad = config.get("vocab_size"), config.get("pad_token_id")
+    if isinstance(size, int) and isinstance(pad, int) and pad >= size:
+        raise ArtifactError(
+            f"{folder}/config.json: pad_token_id is no token of the model (got {pad}, vocab_size {size}). Set it to the "
+            "tokenizer's, or to null."
+        )
 
 
 def _stop_tokens(tokenizer: Any, folder: Path, config: Mapping[str, Any]) -> tuple[list[int], int]:

@@ -126,8 +126,8 @@ def _refuse(folder: Path) -> None:
     )
     raise ArtifactError(
         f"{folder}: no safetensors in it (got {_some(other) or 'no weights'}). Pickled weights can run code when "
-        "loaded and are refused, other formats are not read: take a revision with safetensors, or convert them on a machine "
-        "you trust (load, then save_pretrained)."
+        "loaded and are refused, other formats are not read: take a revision with safetensors, or convert them on a "
+        "machine you trust (load, then save_pretrained)."
     )
 
 

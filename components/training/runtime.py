@@ -107,12 +107,15 @@ def load_policy(path: Path, compute: Compute) -> tuple[Any, Any]:
     return model.to(device_of(compute)), tokenizer
 
 
-def load_model(path: Path, remedy: str) -> Any:
-    """The causal language model of a folder, whole: fp32, eval mode, on the CPU; `remedy` ends every message.
+def load_model(path: Path, remedy: str, name: Path | None = None) -> Any:
+    """The causal language model of a folder, whole: fp32, eval mode, on the CPU.
+
+    Messages begin with `name` (the folder as the user knows it; `path` if not given) and end with `remedy`.
 
     Raises ArtifactError if it cannot be loaded, or if its weights are not exactly those that the model needs:
     transformers itself would fill what is missing with random numbers, and leave out what it has no place for.
     """
+    name = name or path
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
@@ -124,9 +127,9 @@ def load_model(path: Path, remedy: str) -> Any:
             ignore_mismatched_sizes=True,  # to be told of all of them in the report
         )
     except LOADING_ERRORS as error:
-        raise ArtifactError(f"{path}: the model cannot be loaded ({first_line(error)}). {remedy}.") from error
+        raise ArtifactError(f"{name}: the model cannot be loaded ({first_line(error)}). {remedy}.") from error
     model, report = loaded
-    shapes = [f"{name} {list(there)} for {list(want)}" for name, there, want in report["mismatched_keys"]]
+    shapes = [f"{tensor} {list(there)} for {list(want)}" for tensor, there, want in report["mismatched_keys"]]
     for what, names in (
         ("weights are missing (got none for", report["missing_keys"]),
         ("weights have another shape than the config says (got", shapes),
@@ -135,7 +138,7 @@ def load_model(path: Path, remedy: str) -> Any:
     ):
         if names:
             first = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise ArtifactError(f"{path}: {what} {first}). {remedy}.")
+            raise ArtifactError(f"{name}: {what} {first}). {remedy}.")
     return model.eval()
 
 
