@@ -71,8 +71,8 @@ def _check_special(tokenizer: Any, folder: Path, config: Mapping[str, Any]) -> N
     size, pad = config.get("vocab_size"), config.get("pad_token_id")
     if isinstance(size, int) and isinstance(pad, int) and pad >= size:
         raise ArtifactError(
-            f"{folder}/config.json: pad_token_id is no token of the model (got {pad}, vocab_size {size}). Set it to the "
-            "tokenizer's, or to null."
+            f"{folder}/config.json: pad_token_id is no token of the model (got {pad}, vocab_size {size}). Set it to "
+            "the tokenizer's, or to null."
         )
 
 
