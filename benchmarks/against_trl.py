@@ -127,9 +127,9 @@ def _dataset_artifact(folder: Path, texts: list[tuple[str, str, str]]) -> None:
 
 def _order(texts: list[tuple[str, str, str]], tokenizer: Any, options: argparse.Namespace) -> list[int]:
     """Rows in the order of preflow's plan: TRL gets the same batches, and with them our batching by length."""
+    from components.sequences.tokenize import encode_pair
     from components.training.loop import plan
     from components.training.params import Optimization
-    from components.training.tokenize import encode_pair
 
     lengths = []
     for prompt, *answers in texts:
@@ -347,7 +347,7 @@ def useful_flops(options: argparse.Namespace, task: str) -> float:
     """Of the plain algorithm, two rows per pair: 6 per weight and token, 2 for the reference, head on completions."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from components.training.tokenize import encode_pair
+    from components.sequences.tokenize import encode_pair
 
     tokenizer = AutoTokenizer.from_pretrained(options.folder / "policy")
     model = AutoModelForCausalLM.from_pretrained(options.folder / "policy")

@@ -20,11 +20,12 @@ from components.errors import RecordError, WiringError
 from components.generation.params import Sampler
 from components.generation.sample import sample
 from components.records import prompt_key
+from components.sequences import Sequence
+from components.sequences.tokenize import encode_pair, encode_prompt
 from components.training import distributed
 from components.training.logprobs import sequence_logprobs
 from components.training.loop import train, write_log
 from components.training.runtime import device_of, load_model, load_policy, load_tokenizer, save_policy, setup
-from components.training.tokenize import Row, encode_pair, encode_prompt
 
 PROBED, LONGEST = 64, 128  # held-out prompts that are answered, and tokens of an answer, to see whether answers end
 BRING_ANOTHER = "Take config.json and weights of one and the same model, whole and as transformers saves them"
@@ -114,11 +115,11 @@ def _tiny(params: Params, inputs: Inputs, outputs: Outputs, device: torch.device
     }
 
 
-def _rows(tokenizer: Any, conversations: list[Conversation], context: int) -> tuple[list[Row], int]:
+def _rows(tokenizer: Any, conversations: list[Conversation], context: int) -> tuple[list[Sequence], int]:
     """Conversations as rows whose every token but the first is learned; (rows, how many were too long)."""
     encoded = [encode_pair(tokenizer, item.messages, item.completion) for item in conversations]
     whole = [[*item.prompt_ids, *item.completion_ids] for item in encoded]
-    rows = [Row(ids[:1], ids[1:]) for ids in whole if len(ids) <= context]
+    rows = [Sequence(ids[:1], ids[1:]) for ids in whole if len(ids) <= context]
     return rows, len(whole) - len(rows)
 
 
@@ -136,7 +137,7 @@ def _held_out(
     }
 
 
-def _held_out_loss(model: Any, rows: list[Row], params: Params, device: torch.device) -> dict[str, float]:
+def _held_out_loss(model: Any, rows: list[Sequence], params: Params, device: torch.device) -> dict[str, float]:
     scored = sequence_logprobs(
         model,
         rows,

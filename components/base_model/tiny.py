@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from components.base_model.params import Tiny
+from components.sequences import Sequence
 from components.training.batching import collate
 from components.training.logprobs import completion_logps
 from components.training.loop import Quantities, Task
-from components.training.tokenize import Row
 
 PAD, END = "<|pad|>", "<|end|>"
 SPECIAL = [PAD, END, "<|system|>", "<|user|>", "<|assistant|>"]
@@ -78,14 +78,14 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: Tiny, seed: int) -> An
         return LlamaForCausalLM(config)
 
 
-def language_modeling(rows: list[Row], device: torch.device) -> Task:
+def language_modeling(rows: list[Sequence], device: torch.device) -> Task:
     """Next-token prediction over whole conversations: mean negative log-likelihood over the tokens of a batch.
 
     Row i's loss is -sum_i / L with L the mean number of predicted tokens of the global batch, so that the mean of the
     rows' losses is the mean over tokens.
     """
 
-    def forward(model: nn.Module, examples: list[Row]) -> Quantities:
+    def forward(model: nn.Module, examples: list[Sequence]) -> Quantities:
         found = completion_logps(model, collate(examples, device))
         return {"logps": found.sums, "tokens": found.lengths}
 

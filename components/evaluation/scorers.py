@@ -16,8 +16,8 @@ from components.evaluation.testset import Prompt, TestSet
 from components.judges import Judge, PairItem, PairResult, judge_both_orders, make_judge
 from components.preference_models import load_reward_model, scores
 from components.records import make_record, simple_task, text_candidate, validate
+from components.sequences.tokenize import encode_pair
 from components.simulation.world import gold_utility
-from components.training.tokenize import encode_pair
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from components import sequences
 from components.contract.run import Input, Inputs
 from components.evaluation.params import Params
 from components.evaluation.testset import TestSet
 from components.generation.sample import Generation, sample
+from components.sequences.tokenize import encode_pair, encode_prompt
 from components.training.logprobs import sequence_logprobs
 from components.training.runtime import load_policy
-from components.training.tokenize import Row, encode_pair, encode_prompt
 
 PORTS = {"candidate": "policy", "champion": "champion", "reference": "reference"}
 """System -> input port. The reference comes last: it also scores the answers of the others."""
@@ -51,8 +52,10 @@ class System:
         return [len(answer.token_ids) for answer in self.answers]
 
     @property
-    def rows(self) -> list[Row]:
-        return [Row(p, answer.token_ids) for p, answer in zip(self.prompt_ids, self.answers, strict=True)]
+    def rows(self) -> list[sequences.Sequence]:
+        return [
+            sequences.Sequence(p, answer.token_ids) for p, answer in zip(self.prompt_ids, self.answers, strict=True)
+        ]
 
 
 class Tempered(nn.Module):
@@ -76,7 +79,9 @@ def kl_is_defined(params: Params) -> bool:
     return params.sampler.temperature > 0 and params.sampler.top_p == 1.0
 
 
-def _logps(model: Any, rows: Sequence[Row], params: Params, device: torch.device, what: str) -> list[list[float]]:
+def _logps(
+    model: Any, rows: Sequence[sequences.Sequence], params: Params, device: torch.device, what: str
+) -> list[list[float]]:
     return sequence_logprobs(
         model,
         list(rows),

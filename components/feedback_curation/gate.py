@@ -16,7 +16,7 @@ from components.errors import DataError, RecordError
 from components.feedback_curation.collect import quarantined
 from components.feedback_curation.params import Tokens
 from components.records import Record, candidate_text, messages
-from components.training.tokenize import Encoded, encode_pair
+from components.sequences.tokenize import Encoded, encode_pair
 
 REMEDIES = {
     "double_bos": "The chat template and the tokenizer both add BOS: remove one of them.",

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
+from components.sequences.table import VIEWS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES,)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, VIEWS)}

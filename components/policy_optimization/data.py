@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from components.errors import RecordError
 from components.records import comparisons, demonstrations, labeled, prompt_key, read_records
-from components.training.tokenize import Encoded, Row, encode_pair
+from components.sequences import Sequence
+from components.sequences.tokenize import Encoded, encode_pair
 
 SIDES = {"pair": ("chosen", "rejected"), "unpaired": ("completion",), "demonstration": ("completion",)}
 """The completions of one example, by family; `<side>_logps`, `<side>_ref_logps` and `<side>_lengths` are quantities."""
@@ -31,8 +32,8 @@ class Example:
     cluster: str  # prompt key: examples of one prompt are not independent
     given: dict[str, float]
 
-    def rows(self) -> list[Row]:
-        return [Row(self.prompt_ids, completion) for completion in self.completions]
+    def rows(self) -> list[Sequence]:
+        return [Sequence(self.prompt_ids, completion) for completion in self.completions]
 
     def with_given(self, values: dict[str, float]) -> Example:
         return replace(self, given={**self.given, **values})

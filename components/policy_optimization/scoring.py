@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components import sequences
 from components.policy_optimization.data import Example
 from components.training import distributed
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.logprobs import completion_logps, shares_prompts
 from components.training.runtime import autocast
-from components.training.tokenize import Row
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,9 @@ class Scorer:
         if self.shared:
             return collate_shared([(e.prompt_ids, e.completions) for e in examples], self.device)
         sides = range(len(examples[0].completions))
-        return collate([Row(e.prompt_ids, e.completions[side]) for side in sides for e in examples], self.device)
+        return collate(
+            [sequences.Sequence(e.prompt_ids, e.completions[side]) for side in sides for e in examples], self.device
+        )
 
     def quantities(self, model: nn.Module, examples: Sequence[Example], sides: Sequence[str]) -> dict[str, Tensor]:
         """What the policy says about each example ([B] each), and what was known before."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components import sequences
 from components.preference_models.scoring import rewards
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
-from components.training.tokenize import Row
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def score_pairs(
 
 
 def _plain(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
-    rows = [Row(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
-    return collate(rows + [Row(pair.prompt_ids, pair.rejected_ids) for pair in pairs], device)
+    rows = [sequences.Sequence(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    return collate(rows + [sequences.Sequence(pair.prompt_ids, pair.rejected_ids) for pair in pairs], device)
 
 
 def _shared(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:

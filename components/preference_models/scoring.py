@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components import sequences
 from components.training.batching import Batch, collate, micro_batches
 from components.training.logprobs import unwrap
 from components.training.runtime import autocast
-from components.training.tokenize import Row
 
 
 def last_positions(batch: Batch) -> Tensor:
@@ -46,7 +46,7 @@ def rewards(model: nn.Module, batch: Batch) -> Tensor:
 @torch.no_grad()
 def scores(
     model: nn.Module,
-    rows: Sequence[Row],
+    rows: Sequence[sequences.Sequence],
     *,
     device: torch.device | str,
     precision: str,

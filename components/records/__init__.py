@@ -54,9 +54,12 @@ from components.records.views import (
     Demonstrations,
     Labeled,
     LabeledCompletion,
+    RankedList,
+    RankedLists,
     comparisons,
     demonstrations,
     labeled,
+    ranked_lists,
 )
 
 __all__ = [
@@ -75,6 +78,8 @@ __all__ = [
     "LabeledCompletion",
     "Labelled",
     "Pair",
+    "RankedList",
+    "RankedLists",
     "Record",
     "Scored",
     "VoteShare",
@@ -91,6 +96,7 @@ __all__ = [
     "messages",
     "prompt_key",
     "prompt_share",
+    "ranked_lists",
     "ranking_to_pairs",
     "read_lines",
     "read_parquet",

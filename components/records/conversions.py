@@ -16,7 +16,7 @@ from components.errors import RecordError
 
 @dataclass(frozen=True)
 class Pair:
-    """`a` against `b`; `strength` >= 0; the weights of one `group` belong together."""
+    """`a` against `b`; `strength` in [0, scale]; the weights of one `group` belong together."""
 
     a: str
     b: str
@@ -24,6 +24,7 @@ class Pair:
     strength: float
     weight: float
     group: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Converted:
 
 @dataclass(frozen=True)
 class Scored:
-    """One score of `item`. `key`: what two scores must share to be compared (prompt, attribute, annotator, scale)."""
+    """One score of `item`. `key`: what two scores must share to be compared (prompt, attribute, annotator, scale).
+
+    `scale`: the largest difference that two scores can have.
+    """
 
     key: Hashable
     item: str
     value: float | None
     group: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def scores_to_pairs(scores: Iterable[Scored], delta: float = 0.0) -> Converted:
 
     Give values that are higher for the better item. |difference| < delta gives no pair, = delta does; with delta 0,
     equal scores are ties. Never compares across annotators: pool z-scores first and leave the annotator out of the key.
-    Lost: the absolute level, and the scale of the strength. Raises RecordError for a negative delta.
+    Lost: the absolute level. Raises RecordError for a negative delta.
     """
     if delta < 0:
         raise RecordError(
@@ -90,7 +95,7 @@ def scores_to_pairs(scores: Iterable[Scored], delta: float = 0.0) -> Converted:
                 dropped["difference below delta"] += 1
                 continue
             outcome: Literal["a", "b", "tie"] = "a" if difference > 0 else "b" if difference < 0 else "tie"
-            pairs.append(Pair(first.item, second.item, outcome, abs(difference), 1.0, first.group))
+            pairs.append(Pair(first.item, second.item, outcome, abs(difference), 1.0, first.group, first.scale))
     return Converted(pairs, dropped)
 
 

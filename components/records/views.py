@@ -1,4 +1,4 @@
-"""What trainers read: comparisons, labelled completions, demonstrations. Whatever gives none of them is counted."""
+"""What trainers read: comparisons, labelled completions, demonstrations, lists. What gives none of them is counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ PREFERENCES = ("pairwise", "ranking", "score", "binary")  # the first kind a rec
 class Comparison:
     """One decided or tied pair. `chosen` is the preferred completion; for a tie it is just the first one.
 
-    `probability`: P(chosen preferred), 1.0 for a hard label, 0.5 for a tie. `margin`: strength, 0 if none was given.
+    `probability`: P(chosen preferred), 1.0 for a hard label, 0.5 for a tie. `margin`: strength as a share of its scale,
+    so that sets with other scales train side by side, 0 if none was given; `strength`: the strength as it was stated.
     `group`: comparisons of one group share completions; keep them in one batch.
     """
 
@@ -37,6 +38,7 @@ class Comparison:
     rejected: str
     probability: float
     margin: float
+    strength: float
     weight: float
     group: str
     record_id: str
@@ -68,6 +70,17 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
+class RankedList:
+    """Two or more completions of one prompt, best first; `tiers` counts from 0, equal numbers are tied."""
+
+    messages: tuple[Message, ...]
+    completions: tuple[str, ...]
+    tiers: tuple[int, ...]
+    record_id: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class Comparisons:
     items: list[Comparison]
     dropped: Counter[str] = field(default_factory=Counter)
@@ -82,6 +95,12 @@ class Labeled:
 @dataclass(frozen=True)
 class Demonstrations:
     items: list[Demonstration]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    items: list[RankedList]
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -118,6 +137,11 @@ def _kind_used(record: Record, dropped: Counter[str]) -> str | None:
     return present[0]
 
 
+def _share(judgment: dict[str, Any]) -> float:
+    """Strength in [0, 1], whatever scale [0, S] it was stated on; 0 if none was stated."""
+    return float(judgment["strength"]) / float(judgment["strength_scale"][1]) if "strength" in judgment else 0.0
+
+
 def _from_pairwise(record: Record, prompt: tuple[Message, ...], dropped: Counter[str]) -> Iterator[Comparison]:
     for judgment in _of_type(record, "pairwise"):
         outcome = judgment["outcome"]
@@ -131,7 +155,8 @@ def _from_pairwise(record: Record, prompt: tuple[Message, ...], dropped: Counter
             chosen=candidate_text(record, first),
             rejected=candidate_text(record, second),
             probability=float(1 - p_a if outcome == "b" else p_a),
-            margin=float(judgment.get("strength", 0.0)),
+            margin=_share(judgment),
+            strength=float(judgment.get("strength", 0.0)),
             weight=_weight(record),
             group=record["record_id"],
             record_id=record["record_id"],
@@ -168,8 +193,8 @@ class _Pool:
         for judgment in _of_type(record, "score"):
             sign, scale = (1 if judgment["higher_is_better"] else -1), judgment["scale"]
             key = (*place, judgment["attribute"], record["annotator"]["id"], scale["min"], scale["max"], sign)
-            name = self.item(record, prompt, judgment["cid"])
-            self.scores.append(Scored(key, name, sign * judgment["value"], group=place[0]))
+            name, span = self.item(record, prompt, judgment["cid"]), float(scale["max"] - scale["min"])
+            self.scores.append(Scored(key, name, sign * judgment["value"], place[0], span))
 
     def add_labels(self, record: Record, prompt: tuple[Message, ...]) -> None:
         place = (prompt_key(record), canonical_json(record["context"]))
@@ -195,7 +220,8 @@ class _Pool:
             chosen=candidate_text(first.record, first.cid),
             rejected=candidate_text(second.record, second.cid),
             probability=0.5 if tie else 1.0,
-            margin=float(pair.strength),
+            margin=float(pair.strength) / pair.scale,
+            strength=float(pair.strength),
             weight=pair.weight * weight * _weight(first.record),
             group=pair.group,
             record_id=first.record["record_id"],
@@ -305,3 +331,34 @@ def demonstrations(records: Iterable[Record]) -> Demonstrations:
             seen.add(key)
             items.append(Demonstration(prompt, text, record["record_id"], _weight(record)))
     return Demonstrations(items, dropped)
+
+
+def _tiers(record: Record, prompt: tuple[Message, ...], dropped: Counter[str]) -> Iterator[list[list[str]]]:
+    """The orders that a record states, as texts: each ranking, and each decided pair as a ranking of two."""
+    for judgment in _of_type(record, "ranking"):
+        if len(judgment["tiers"]) > 1:
+            yield [[candidate_text(record, cid) for cid in tier] for tier in judgment["tiers"]]
+        else:
+            dropped["ranking all tied"] += 1
+    for pair in _from_pairwise(record, prompt, dropped):
+        if pair.tie:
+            dropped["tie"] += 1
+        else:
+            yield [[pair.chosen], [pair.rejected]]
+
+
+def ranked_lists(records: Iterable[Record]) -> RankedLists:
+    """Every order of two or more completions: rankings with their ties, decided pairs as lists of two.
+
+    Lists without an order (all tied) and kinds that order nothing are counted in `dropped`. A tier invents no order.
+    """
+    items: list[RankedList] = []
+    dropped: Counter[str] = Counter()
+    for record, prompt in _text_only(records, dropped):
+        if not any(_of_type(record, kind) for kind in ("ranking", "pairwise")):
+            dropped[f"no order ({', '.join(sorted({j['type'] for j in record['judgments']}))})"] += 1
+        for tiers in _tiers(record, prompt, dropped):
+            ordered = [(text, rank) for rank, tier in enumerate(tiers) for text in tier]
+            texts, ranks = tuple(text for text, _ in ordered), tuple(rank for _, rank in ordered)
+            items.append(RankedList(prompt, texts, ranks, record["record_id"], _weight(record)))
+    return RankedLists(items, dropped)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import ArtifactError
+from components.sequences import Sequence
 from components.training.params import Compute
 from components.training.runtime import load_policy
 from components.training.scoring_check import FILE as CHECK
 from components.training.scoring_check import score
-from components.training.tokenize import Row
 
 TOLERANCE = 1e-4
 """Largest relative difference (absolute below 1 nat) where bits cannot be expected to be equal."""
@@ -57,7 +57,7 @@ def check_reload(policy: Path, compute: Compute, *, exact: bool) -> Reload:
     compute = replace(compute, precision=made_on.get("precision", compute.precision))
     exact = exact and compute.device == "cpu" == made_on.get("device") and compute.threads == made_on.get("threads")
     model, _ = load_policy(policy, compute)
-    found = score(model, [Row(prompt, completion) for prompt, completion, _ in check["rows"]], compute)
+    found = score(model, [Sequence(prompt, completion) for prompt, completion, _ in check["rows"]], compute)
     largest = 0.0
     for number, (got, (_, _, want)) in enumerate(zip(found, check["rows"], strict=True)):
         gap, allowed = abs(got - want), 0.0 if exact else TOLERANCE * max(1.0, abs(want))

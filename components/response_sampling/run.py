@@ -14,8 +14,8 @@ from components.errors import RecordError
 from components.generation.sample import Generation, sample
 from components.records import messages, prompt_key, prompt_share, read_records, write_lines
 from components.response_sampling.params import Params
+from components.sequences.tokenize import encode_prompt
 from components.training.runtime import load_policy, setup
-from components.training.tokenize import encode_prompt
 
 Prompt = tuple[str, list[dict[str, Any]]]  # (prompt key, messages)
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from components.errors import ParamsError
 from components.preference_models import TokenPair
 from components.records import Comparison, comparisons, read_records
-from components.training.tokenize import encode_pair
+from components.sequences.tokenize import encode_pair
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components import sequences
 from components.errors import RecordError
-from components.training.tokenize import Row
 
 WINDOW = 32  # most batches whose rows are sorted by length together: 6 % padding where random batches have 50 to 70 %
 WINDOWS = 4  # least windows of an epoch: with one, every epoch of a small set would be cut into the same batches
@@ -85,7 +85,7 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> l
     return groups
 
 
-def collate(rows: Sequence[Row], device: torch.device | str) -> Batch:
+def collate(rows: Sequence[sequences.Sequence], device: torch.device | str) -> Batch:
     """One padded row per sequence. Raises RecordError for an empty prompt: nothing would predict the first token."""
     if not all(row.prompt_ids for row in rows):
         raise RecordError("batch: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")

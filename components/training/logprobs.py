@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components import sequences
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
-from components.training.tokenize import Row
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def completion_logps(model: nn.Module, batch: Batch) -> Logps:
 @torch.no_grad()
 def sequence_logprobs(
     model: nn.Module,
-    rows: Sequence[Row],
+    rows: Sequence[sequences.Sequence],
     *,
     device: torch.device | str,
     precision: str,
@@ -81,7 +81,9 @@ def shares_prompts(model: nn.Module, groups: Sequence[tuple[Sequence[int], Seque
     """
     device = next(model.parameters()).device
     probe = [(list(prompt[-32:]), [list(c[:32]) for c in completions]) for prompt, completions in groups[:2]]
-    rows = [Row(prompt, completions[k]) for k in range(len(probe[0][1])) for prompt, completions in probe]
+    rows = [
+        sequences.Sequence(prompt, completions[k]) for k in range(len(probe[0][1])) for prompt, completions in probe
+    ]
     with torch.autocast(device.type, enabled=False):
         apart = completion_logps(model, collate(rows, device)).tokens
         together = completion_logps(model, collate_shared(probe, device)).tokens
@@ -105,7 +107,10 @@ def _verify(model: nn.Module, batch: Batch) -> bool:
         return False
     ids = batch.input_ids[0, :32].tolist()
     cut = max(1, len(ids) // 2)
-    probe = collate([Row(ids[:1], ids[1:] or ids), Row(ids[:1], ids[1:cut] or ids)], batch.input_ids.device)
+    probe = collate(
+        [sequences.Sequence(ids[:1], ids[1:] or ids), sequences.Sequence(ids[:1], ids[1:cut] or ids)],
+        batch.input_ids.device,
+    )
     with torch.autocast(batch.input_ids.device.type, enabled=False):
         gap = (_fast_tokens(model, probe) - _plain_tokens(model, probe)).abs().max().item()
     if not gap <= TOLERANCE:

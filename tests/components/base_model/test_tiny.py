@@ -14,9 +14,10 @@ from components.contract import Record, run_component
 from components.contract.params import build
 from components.errors import ParamsError, RecordError, WiringError
 from components.records import make_record, prompt_share, simple_task, text_candidate, write_records
+from components.sequences import Sequence
+from components.sequences.tokenize import encode_pair, encode_prompt
 from components.training.params import Compute
 from components.training.runtime import load_policy
-from components.training.tokenize import Row, encode_pair, encode_prompt
 
 SIZE = Tiny(vocab_size=300, hidden=16, layers=1, heads=2, kv_heads=1, context=64)
 SMALL: dict[str, Any] = {
@@ -102,7 +103,7 @@ def test_loss_is_the_mean_over_tokens() -> None:
     """The mean of the rows' losses is sum(-log p) over all predicted tokens / their number."""
     tokenizer = train_tokenizer(TEXTS, SIZE)
     model = build_model(tokenizer, SIZE, seed=0).eval()
-    rows = [Row([5], [6, 7, 8, 9, 10, 11]), Row([5], [12, 1])]
+    rows = [Sequence([5], [6, 7, 8, 9, 10, 11]), Sequence([5], [12, 1])]
     task = language_modeling(rows, torch.device("cpu"))
     assert task.constants is not None
     with torch.no_grad():

@@ -19,8 +19,8 @@ from components.evaluation.showcase import draw
 from components.evaluation.systems import Tempered
 from components.evaluation.testset import read_test_set
 from components.records import read_records, validate
+from components.sequences import Sequence
 from components.training.logprobs import sequence_logprobs
-from components.training.tokenize import Row
 from tests.components.evaluation.world import save_world, small
 from tests.tiny import save_tiny_policy, tiny_model
 
@@ -187,7 +187,7 @@ def test_kl_uses_the_sampling_temperature_on_both_sides(world: Paths, tmp_path: 
 
 
 def test_tempered_log_probabilities_are_those_of_divided_logits() -> None:
-    model, row = tiny_model(), Row([1, 4, 9], [7, 8, 2])
+    model, row = tiny_model(), Sequence([1, 4, 9], [7, 8, 2])
     with torch.no_grad():
         logits = model(torch.tensor([[1, 4, 9, 7, 8, 2]])).logits[0, 2:5] / 0.7
     expected = logits.log_softmax(-1).gather(1, torch.tensor([[7], [8], [2]])).squeeze(1)

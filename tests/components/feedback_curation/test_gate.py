@@ -11,7 +11,7 @@ import pytest
 from components.errors import DataError
 from components.feedback_curation.gate import REMEDIES, fault, gate, length_summary, model_limit, refuse_long
 from components.feedback_curation.params import Tokens
-from components.training.tokenize import Encoded, encode_pair
+from components.sequences.tokenize import Encoded, encode_pair
 from tests.components.records.samples import pair
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
 

@@ -11,8 +11,8 @@ import torch
 
 from components.preference_models import TokenPair, new_reward_model, pair_rewards, score_pairs, scores
 from components.preference_models import pairs as module
+from components.sequences import Sequence
 from components.training.params import Compute
-from components.training.tokenize import Row
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
 EOS = tiny_tokenizer().eos_token_id
@@ -57,10 +57,10 @@ def test_pairs_score_as_their_completions_do_alone(model: Any, pairs: list[Token
     settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 64}
     chosen, rejected = score_pairs(model, pairs, **settings)
     assert chosen == pytest.approx(
-        scores(model, [Row(p.prompt_ids, p.chosen_ids) for p in pairs], **settings), abs=1e-5
+        scores(model, [Sequence(p.prompt_ids, p.chosen_ids) for p in pairs], **settings), abs=1e-5
     )
     assert rejected == pytest.approx(
-        scores(model, [Row(p.prompt_ids, p.rejected_ids) for p in pairs], **settings), abs=1e-5
+        scores(model, [Sequence(p.prompt_ids, p.rejected_ids) for p in pairs], **settings), abs=1e-5
     )
 
 

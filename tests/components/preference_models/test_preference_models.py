@@ -21,22 +21,22 @@ from components.preference_models import (
     scores,
 )
 from components.preference_models.scoring import last_positions
+from components.sequences import Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
-from components.training.tokenize import Row
 from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 
 CPU = Compute(threads=1)
 EOS = tiny_tokenizer().eos_token_id
 ROWS = [
-    Row([1, 30, 31, 32], [40, 41, EOS]),
-    Row([1, 30], [50, 51, 52, 53, 54, 55, 56, EOS]),
-    Row([1, 30, EOS, 31, EOS, 33, 34, 35], [40, EOS]),  # EOS inside the prompt, as chat templates write it
-    Row([1], [EOS]),
+    Sequence([1, 30, 31, 32], [40, 41, EOS]),
+    Sequence([1, 30], [50, 51, 52, 53, 54, 55, 56, EOS]),
+    Sequence([1, 30, EOS, 31, EOS, 33, 34, 35], [40, EOS]),  # EOS inside the prompt, as chat templates write it
+    Sequence([1], [EOS]),
 ]
 
 
-def reward_of(model: Any, rows: list[Row], **settings: Any) -> list[float]:
+def reward_of(model: Any, rows: list[Sequence], **settings: Any) -> list[float]:
     return scores(model, rows, **{"device": "cpu", "precision": "fp32", "micro_batch_tokens": 4096, **settings})
 
 
@@ -58,7 +58,7 @@ def saved(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_definition(model: Any, row: Row) -> float:
+def by_definition(model: Any, row: Sequence) -> float:
     """The head applied to the backbone's last hidden state of one unpadded row."""
     ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_the_last_token_is_the_last_that_the_mask_shows() -> None:
 
 def test_completions_that_share_their_prompt_score_as_if_alone(model: Any) -> None:
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
-    rows = [Row(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
+    rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
         shared = rewards(model, collate_shared(groups, "cpu")).tolist()
     assert shared == pytest.approx(reward_of(model, rows), abs=1e-5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.records import comparisons, demonstrations, labeled
+from components.records import comparisons, demonstrations, labeled, ranked_lists
 from tests.components.records.samples import JUDGMENTS, SCALE, pair, record
 
 
@@ -38,8 +38,9 @@ def test_a_comparison_carries_where_it_came_from() -> None:
     origin = pair("a", kind="simulated", strength=2, strength_scale=[0, 3])
     origin["quality"]["weight"] = 0.5
     (item,) = comparisons([origin]).items
+    assert item.strength == 2.0
     assert (item.margin, item.weight, item.group, item.record_id) == (
-        2.0,
+        2 / 3,
         0.5,
         origin["record_id"],
         origin["record_id"],
@@ -70,7 +71,8 @@ def test_scores_pair_within_and_across_records_of_one_annotator() -> None:
     other = record(score("a", 1), texts=("D",), annotator={"id": "ann-2", "kind": "human"})
     found = comparisons([both, third, other])
     assert short(found.items) == [("A", "B", 1.0), ("C", "A", 1.0), ("C", "B", 1.0)]
-    assert [item.margin for item in found.items] == [2.0, 1.0, 3.0]
+    assert [item.strength for item in found.items] == [2.0, 1.0, 3.0]
+    assert [item.margin for item in found.items] == [0.5, 0.25, 0.75]  # of the scale 1..5
     assert found.dropped == {"single score": 1}
 
 
@@ -145,3 +147,20 @@ def test_demonstrations_are_the_preferred_completions_once_each() -> None:
         "undesirable": 1,
         "no preferred completion (score)": 1,
     }
+
+
+def test_strengths_of_other_scales_are_comparable() -> None:
+    """Half of a scale 0..2 is half of a scale 0..10."""
+    found = comparisons([pair("a", strength=1, strength_scale=[0, 2]), pair("b", strength=5, strength_scale=[0, 10])])
+    assert [(item.margin, item.strength) for item in found.items] == [(0.5, 1.0), (0.5, 5.0)]
+
+
+def test_rankings_and_decided_pairs_are_lists_best_first() -> None:
+    ranked = record({"type": "ranking", "tiers": [["c"], ["a", "b"]], "complete": True}, texts=("A", "B", "C"))
+    tied = record({"type": "ranking", "tiers": [["a", "b"]], "complete": True}, texts=("A", "B"))
+    found = ranked_lists([ranked, tied, pair("b"), pair("tie"), record(score("a", 3))])
+    assert [(item.completions, item.tiers) for item in found.items] == [
+        (("C", "A", "B"), (0, 1, 1)),
+        (("Seven", "Blue"), (0, 1)),
+    ]
+    assert found.dropped == {"ranking all tied": 1, "tie": 1, "no order (score)": 1}

@@ -14,10 +14,10 @@ from components.artifacts import content_id
 from components.contract.record import Record, record_path
 from components.contract.run import run_component
 from components.registry import Registry
+from components.sequences import Sequence
 from components.training import scoring_check
 from components.training.params import Compute
 from components.training.runtime import load_policy, setup
-from components.training.tokenize import Row
 from tests.components.registry.conftest import database, empty_database, registry
 from tests.tiny import save_tiny_policy
 
@@ -58,7 +58,7 @@ def save_check(policy: Path, compute: Compute = COMPUTE) -> None:
     """What the training step leaves beside the weights."""
     setup(compute, 0)
     model, _ = load_policy(policy, compute)
-    scoring_check.write(policy, model, [Row([1, 5 + i, 9], [20 + i, 30, 2]) for i in range(4)], compute)
+    scoring_check.write(policy, model, [Sequence([1, 5 + i, 9], [20 + i, 30, 2]) for i in range(4)], compute)
 
 
 @dataclass

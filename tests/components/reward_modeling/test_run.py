@@ -13,8 +13,8 @@ from components.contract import Record, run_component
 from components.errors import ArtifactError, ParamsError
 from components.preference_models import TokenPair, load_reward_model, score_pairs
 from components.records import comparisons, read_records
+from components.sequences.tokenize import encode_pair
 from components.training.params import Compute
-from components.training.tokenize import encode_pair
 from tests.components.reward_modeling.helpers import labelled_pairs, record, sentence, write_dataset
 from tests.tiny import save_tiny_policy
 

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.sequences import Sequence
 from components.training import distributed
 from components.training.batching import collate
 from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train
 from components.training.params import Compute, Optimization
-from components.training.tokenize import Row
 
 Pair = tuple[list[int], list[int], list[int]]
 
@@ -34,7 +34,7 @@ def pairs(count: int, seed: int = 0, shortest: int = 2, longest: int = 12, vocab
 
 
 def margins(model: nn.Module, examples: list[Pair]) -> dict[str, Tensor]:
-    rows = [Row(p, w) for p, w, _ in examples] + [Row(p, r) for p, _, r in examples]
+    rows = [Sequence(p, w) for p, w, _ in examples] + [Sequence(p, r) for p, _, r in examples]
     logps = completion_logps(model, collate(rows, next(model.parameters()).device))
     chosen, rejected = logps.sums.split(len(examples))
     return {"chosen_logps": chosen, "rejected_logps": rejected}

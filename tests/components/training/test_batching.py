@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import RecordError
+from components.sequences import Sequence
 from components.training.batching import collate, collate_shared, epoch_batches, micro_batches
-from components.training.tokenize import Row
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=80)
 
@@ -58,7 +58,7 @@ def test_micro_batches_keep_the_budget_and_every_row(lengths: list[int], budget:
 
 def test_index_tensors_by_hand() -> None:
     # two rows of width 5: prompt 2 + completion 3, and prompt 1 + completion 2 (then 2 pads)
-    batch = collate([Row([7, 8], [9, 10, 2]), Row([7], [11, 2])], "cpu")
+    batch = collate([Sequence([7, 8], [9, 10, 2]), Sequence([7], [11, 2])], "cpu")
     assert batch.input_ids.tolist() == [[7, 8, 9, 10, 2], [7, 11, 2, 0, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     assert batch.source.tolist() == [1, 2, 3, 5, 6]  # the position before each completion token, row 1 starts at 5
@@ -81,4 +81,4 @@ def test_shared_prompt_tensors_by_hand() -> None:
 
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(RecordError, match="a prompt has no tokens"):
-        collate([Row([], [5, 2])], "cpu")
+        collate([Sequence([], [5, 2])], "cpu")

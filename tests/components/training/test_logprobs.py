@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, GraniteConfig, GraniteForCausalLM, PhiConfig, PhiForCausalLM
 
+from components.sequences import Sequence
 from components.training import logprobs
 from components.training.batching import collate, collate_shared
 from components.training.logprobs import completion_logps, head_logps, sequence_logprobs, uses_fast_path
-from components.training.tokenize import Row
 from tests.components.training.helpers import pairs
 from tests.tiny import tiny_model
 
 GROUPS = [(prompt, [chosen, rejected]) for prompt, chosen, rejected in pairs(5, seed=3, shortest=1)]
-ROWS = [Row(prompt, completions[k]) for k in range(2) for prompt, completions in GROUPS]
+ROWS = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in GROUPS]
 
 
-def brute_force(model: nn.Module, row: Row) -> Tensor:
+def brute_force(model: nn.Module, row: Sequence) -> Tensor:
     """Token by token, one unpadded row, full logits."""
     ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
     scores = model(input_ids=ids).logits[0].log_softmax(-1)
@@ -95,7 +95,7 @@ def test_left_padding_gives_the_same_numbers() -> None:
 @pytest.mark.parametrize("pad", [0, 2, 17])
 def test_padding_ids_never_matter_even_when_pad_is_eos(pad: int) -> None:
     model = tiny_model()
-    rows = [Row([1, 2, 9], [2, 2, 5, 2]), Row([1], [7, 2])]  # EOS (2) inside the prompt and the completion
+    rows = [Sequence([1, 2, 9], [2, 2, 5, 2]), Sequence([1], [7, 2])]  # EOS (2) inside the prompt and the completion
     batch = collate(rows, "cpu")
     padded = torch.where(batch.attention_mask == 0, pad, batch.input_ids)
     sums = completion_logps(model, replace(batch, input_ids=padded)).sums
@@ -107,7 +107,7 @@ def test_a_certain_token_still_counts() -> None:
     weight = torch.tensor([[40.0, 0.0], [0.0, 40.0]])
     tokens = head_logps(torch.tensor([[40.0, 0.0]]), weight, None, torch.tensor([0]))
     assert tokens.item() == 0.0
-    assert completion_logps(tiny_model(), collate([Row([1], [5, 2])], "cpu")).lengths.tolist() == [2]
+    assert completion_logps(tiny_model(), collate([Sequence([1], [5, 2])], "cpu")).lengths.tolist() == [2]
 
 
 def test_shared_prompts_equal_separate_rows() -> None:

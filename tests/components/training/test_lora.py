@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
+from components.sequences import Sequence
 from components.training.batching import collate
 from components.training.logprobs import completion_logps, uses_fast_path
 from components.training.lora import add_adapters, merge_adapters
 from components.training.params import Compute, Lora
 from components.training.runtime import load_policy, save_policy
-from components.training.tokenize import Row
 from tests.components.training.helpers import fit, pair_task, pairs, weights
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PAIRS = pairs(16)
-BATCH = collate([Row(prompt, chosen) for prompt, chosen, _ in PAIRS], "cpu")
+BATCH = collate([Sequence(prompt, chosen) for prompt, chosen, _ in PAIRS], "cpu")
 LORA = Lora(rank=4, alpha=8.0)
 
 

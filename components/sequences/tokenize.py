@@ -6,20 +6,11 @@ joined by newlines, then the completion, then EOS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a model scores: a prompt and the completion whose tokens count (its EOS included)."""
-
-    prompt_ids: Sequence[int]
-    completion_ids: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.prompt_ids) + len(self.completion_ids)
+from components.sequences.example import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +30,11 @@ class Encoded:
     cut: int
 
     @property
-    def row(self) -> Row:
-        return Row(self.prompt_ids, self.completion_ids)
+    def row(self) -> Sequence:
+        return Sequence(self.prompt_ids, self.completion_ids)
 
 
-def encode_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
+def encode_prompt(tokenizer: Any, messages: Collection[dict[str, str]]) -> list[int]:
     """The prompt as the model sees it before it answers (generation prompt included)."""
     if tokenizer.chat_template:
         return _ids(tokenizer, _render(tokenizer, messages, generate=True))
@@ -51,7 +42,7 @@ def encode_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[in
     return [tokenizer.bos_token_id, *ids] if _adds_bos(tokenizer) else ids
 
 
-def encode_pair(tokenizer: Any, messages: Sequence[dict[str, str]], completion: str) -> Encoded:
+def encode_pair(tokenizer: Any, messages: Collection[dict[str, str]], completion: str) -> Encoded:
     """Prompt and completion ids; the completion ends with exactly the EOS that a generation would end with.
 
     If the prompt's tokens are not a prefix of the whole (a token merges across the boundary, or the template renders
@@ -86,7 +77,7 @@ def _end_at_eos(ids: list[int], eos: int) -> tuple[list[int], int]:
     return ids[:end], len(ids) - end
 
 
-def _render(tokenizer: Any, messages: Sequence[dict[str, str]], *, generate: bool) -> str:
+def _render(tokenizer: Any, messages: Collection[dict[str, str]], *, generate: bool) -> str:
     text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate)
     return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenizers import processors
 
-from components.training.tokenize import encode_pair, encode_prompt
+from components.sequences.tokenize import encode_pair, encode_prompt
 from tests.tiny import tiny_tokenizer
 
 QUESTION = [{"role": "user", "content": "which dog?"}]
