@@ -44,8 +44,8 @@ def config_positions(config: Mapping[str, Any]) -> int | None:
 
 
 def _named(config: Mapping[str, Any]) -> int | None:
-    found = [config[name] for name in NAMES if isinstance(config.get(name), int) and config[name] > 0]
-    return int(found[0]) if found else None
+    found = [config[name] for name in NAMES if type(config.get(name)) is int and config[name] > 0]
+    return found[0] if found else None
 
 
 def _rotations(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

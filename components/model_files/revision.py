@@ -29,6 +29,13 @@ def model_folder(source: str) -> Path | None:
 
 def folder_revision(folder: Path) -> str:
     """The content id of a model's folder. Raises ArtifactError if a file in it cannot be read."""
+    for path in folder.rglob("*"):
+        around = path.is_symlink() and path.is_dir() and folder.resolve().is_relative_to(path.resolve())
+        if around or not (path.is_file() or path.is_dir()):
+            got = f"a link to {path.readlink()}" if path.is_symlink() else "a pipe or device"
+            raise ArtifactError(
+                f"{path}: leads nowhere (got {got}). Fetch the model again, or take it out of the folder."
+            )
     try:
         return content_id(folder)
     except OSError as error:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.errors import ArtifactError
+from components.errors import ArtifactError, first_line
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTERS = {b"version https://git-lfs": "Git LFS", b"version https://hawser": "Git LFS", b"# xet version": "Xet"}
-LONGEST_HEADER = 100_000_000
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 AGAIN = "Fetch it again (hf download), or copy it again from where it is whole"
 
@@ -137,7 +136,12 @@ def read_header(path: Path) -> dict[str, Stored]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        raw = stream.read(length) if 2 <= length <= min(LONGEST_HEADER, size) else b""
+        first = stream.read(1)
+        if first not in (b"", b"{"):
+            raise ArtifactError(f"{path}: is not a safetensors file (got {first!r} where its header begins). {AGAIN}.")
+        raw = first + stream.read(min(length, size))[: max(length - 1, 0)]
+    if len(raw) < max(length, 2):
+        raise _cut(path, size, f"its header alone needs {8 + length}")
     try:
         entries = json.loads(raw)
         entries.pop("__metadata__", None)
@@ -146,9 +150,9 @@ def read_header(path: Path) -> dict[str, Stored]:
             for name, entry in entries.items()
         }
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        if (raw and len(raw) < length) or size < 8 + length <= LONGEST_HEADER:
-            raise _cut(path, size, "its header alone is longer") from error
-        raise ArtifactError(f"{path}: is not a safetensors file (got a header of {length} bytes). {AGAIN}.") from error
+        raise ArtifactError(
+            f"{path}: its header is no description of tensors (got {first_line(error)}). {AGAIN}."
+        ) from error
     if not found:
         raise ArtifactError(f"{path}: holds no tensor (got 0). {AGAIN}.")
     end = max(tensor.end for tensor in found.values())
