@@ -257,10 +257,11 @@ def trl_any(options: argparse.Namespace) -> dict[str, Any]:
             config = DPOConfig(**common, beta=0.1, precompute_ref_log_probs=options.precompute)
             trainer = DPOTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         else:
-            from components.preference_models import new_reward_model
+            from components.contract import Choice
+            from components.preference_models.network import new_network
             from components.training.params import Compute
 
-            model, _ = new_reward_model(policy, Compute(device=options.device), seed=0)
+            model, _ = new_network(policy, Choice("scalar"), Compute(device=options.device), seed=0)
             trainer = RewardTrainer(model, args=RewardConfig(**common), train_dataset=data, processing_class=tokenizer)
         began = time.perf_counter()
         trainer.train()

@@ -22,8 +22,9 @@ ARTIFACT_TYPES: dict[str, tuple[str, ...]] = {
     "dataset": ("train.jsonl", "validation.jsonl", "test.jsonl", "quarantine.jsonl", "summary.json", "card.html"),
     "samples": ("samples.jsonl", "summary.json"),
     "policy": ("config.json", "tokenizer.json", "*.safetensors"),
-    "reward_model": ("config.json", "tokenizer.json", "*.safetensors", "card.json"),
+    "preference_model": ("card.json",),  # its kind says what else it holds
     "reference_logprobs": ("manifest.json",),
+    "scores": ("scores.jsonl", "summary.json"),
     "report": ("metrics.json", "report.html"),
     "decision": ("gate.json", "model_card.md"),
 }

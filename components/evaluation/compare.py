@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from components.evaluation.estimates import Bootstrap, Estimate
+from components.statistics.intervals import Bootstrap, Estimate
 
 MIN_GROUP = 30
 """A group with fewer prompts is shown, but cannot decide a worst-group value (EVAL-22)."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.evaluation.estimates import Bootstrap, Estimate
+from components.statistics.intervals import Bootstrap, Estimate
 
 TIE = 1e-9
 """Log-probabilities closer than this are equal (identical texts, or a policy compared with itself)."""

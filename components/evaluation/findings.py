@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from components.evaluation.estimates import Estimate
 from components.evaluation.examples import SCORERS, Evidence
 from components.evaluation.measure import Table
+from components.statistics.intervals import Estimate
 
 BETTER, WORSE, UNCLEAR, NONE = "better", "worse", "no clear difference", "no verdict"
 
@@ -23,7 +23,7 @@ class Finding:
 
 def verdict(row: Estimate | None) -> str:
     """What an interval against 0.5 says."""
-    if row is None or row["ci_low"] is None:
+    if row is None or row["ci_low"] is None or row["ci_high"] is None:
         return NONE
     return BETTER if row["ci_low"] > 0.5 else WORSE if row["ci_high"] < 0.5 else UNCLEAR
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from components.evaluation import compare, divergence, text_statistics
-from components.evaluation.calibration import calibration
 from components.evaluation.compare import Tally, Values
-from components.evaluation.estimates import Bootstrap, Estimate, estimate
 from components.evaluation.scorers import Judged, Rewards
 from components.evaluation.systems import System
 from components.evaluation.testset import TestSet
 from components.judges import PairResult
 from components.statistics import bag_of_words_baseline, length_baseline
+from components.statistics.calibration import brier_of_pairs, ece_of_pairs, nll_of_pairs
+from components.statistics.intervals import Bootstrap, Estimate, point
 
 LONGER = 30
 """Characters by which one answer must be longer to count as the longer one (EVAL-27)."""
@@ -81,7 +81,9 @@ def measure_reward_model(table: Table, test: TestSet, rewards: Rewards, bootstra
     table.metrics["reward_model.accuracy"] = bootstrap.rate(strict, test.keys)
     table.metrics["reward_model.accuracy_tie_half"] = bootstrap.rate(half, test.keys)
     # hard labels: the soft ones of aggregated votes are smoothed, which would count as miscalibration
-    table.metrics |= calibration(rewards.margins, [1.0] * len(test.keys), test.keys, bootstrap)
+    for metric, function in (("ece10", ece_of_pairs), ("brier", brier_of_pairs), ("nll", nll_of_pairs)):
+        row = function(rewards.margins, [1.0] * len(test.keys), test.keys, bootstrap)
+        table.metrics[f"reward_model.{metric}"] = row
     sources = [item.source for item in test.comparisons]
     kinds = [_length_kind(len(item.chosen) - len(item.rejected), "chosen") for item in test.comparisons]
     name = "reward_model.accuracy"
@@ -103,9 +105,9 @@ def measure_baselines(table: Table, test: TestSet, bootstrap: Bootstrap) -> None
     """What a scorer must beat, on the same comparisons: the longer one wins, and a bag of words."""
     if not test.comparisons:
         return
-    table.metrics["baseline.length.accuracy"] = dict(length_baseline(test.comparisons))
+    table.metrics["baseline.length.accuracy"] = length_baseline(test.comparisons, bootstrap)
     if test.train:
-        table.metrics["baseline.bag_of_words.accuracy"] = dict(bag_of_words_baseline(test.train, test.comparisons))
+        table.metrics["baseline.bag_of_words.accuracy"] = bag_of_words_baseline(test.train, test.comparisons, bootstrap)
     else:
         table.missing["baseline.bag_of_words.accuracy"] = "the train split holds no decided comparison"
 
@@ -185,7 +187,7 @@ def measure_gain(
         name = f"{scorer}.vs_{opponent}"
         table.add(f"gain.{name}", compare.gain(own, scores[opponent], bootstrap), "the opponent's scores are all equal")
         share = compare.within_length_share(own, scores[opponent], lengths["candidate"], lengths[opponent])
-        row = None if share is None else estimate(share, len(own), None, None)
+        row = None if share is None else point(share, len(own))
         table.add(f"gain_within_length.{name}", row, "no gain, or lengths that do not overlap")
 
 

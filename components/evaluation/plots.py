@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from components.evaluation.calibration import Bin
-from components.evaluation.estimates import Estimate
+from components.statistics.calibration import Bin
+from components.statistics.intervals import Estimate
 
 COLORS = {
     "ink": "#010101",

@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluation import plots
-from components.evaluation.calibration import ece_floor, reliability
-from components.evaluation.estimates import Estimate
 from components.evaluation.examples import SCORERS, Evidence
 from components.evaluation.findings import BETTER, NONE, UNCLEAR, WORSE, findings, verdict
 from components.evaluation.measure import Contest, Table
+from components.statistics.calibration import ece_floor, reliability
+from components.statistics.intervals import Estimate
 
 SYSTEMS = ("candidate", "reference", "champion")
 SENTENCES = {

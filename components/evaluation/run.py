@@ -10,7 +10,6 @@ from typing import Any
 from components.contract.params import dump
 from components.contract.run import Inputs, Metrics, Outputs
 from components.evaluation import measure
-from components.evaluation.estimates import Bootstrap
 from components.evaluation.examples import Evidence, example, selections
 from components.evaluation.measure import Table
 from components.evaluation.params import Params
@@ -21,6 +20,7 @@ from components.evaluation.showcase import draw
 from components.evaluation.systems import kl_is_defined, run_systems
 from components.evaluation.testset import read_test_set
 from components.records import read_lines, write_lines
+from components.statistics.intervals import Bootstrap
 from components.training.runtime import setup
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from components.errors import RecordError
+from components.errors import ArtifactError, RecordError
 from components.evaluation.params import Params
 from components.evaluation.systems import System
 from components.evaluation.testset import Prompt, TestSet
 from components.judges import Judge, PairItem, PairResult, judge_both_orders, make_judge
-from components.preference_models import load_reward_model, scores
+from components.preference_models import Text
+from components.preference_models.model import load_preference_model
 from components.records import make_record, simple_task, text_candidate, validate
-from components.sequences.tokenize import encode_pair
 from components.simulation.world import gold_utility
 
 
@@ -43,16 +43,10 @@ def reward_scores(
     for system in systems.values():
         for prompt, text in zip(test.prompts, system.texts, strict=True):
             wanted[prompt.key, text] = prompt.messages
-    model, tokenizer = load_reward_model(path, params.compute)
-    rows = [encode_pair(tokenizer, messages, text).row for (_, text), messages in wanted.items()]
-    values = scores(
-        model,
-        rows,
-        device=device,
-        precision=params.compute.precision,
-        micro_batch_tokens=params.micro_batch_tokens,
-        progress="reward model",
-    )
+    model = load_preference_model(path, params.compute, params.micro_batch_tokens)
+    values = model.score([Text(messages, text) for (_, text), messages in wanted.items()])
+    if values is None:
+        raise ArtifactError(f"{path}: a {model.kind.name} model gives no scores. Use a kind that does.")
     score = dict(zip(wanted, values, strict=True))
     return Rewards(
         chosen=[score[key, item.chosen] for key, item in zip(test.keys, test.comparisons, strict=True)],

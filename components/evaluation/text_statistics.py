@@ -7,15 +7,11 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from components.evaluation.estimates import Bootstrap, Estimate, estimate
+from components.statistics.intervals import Bootstrap, Estimate, point
 
 
 def ngrams(tokens: Sequence[Hashable], n: int) -> list[tuple[Hashable, ...]]:
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-
-
-def mean_length(lengths: Sequence[int], bootstrap: Bootstrap) -> Estimate:
-    return bootstrap.mean(lengths)
 
 
 def percentile_length(lengths: Sequence[int], q: float, bootstrap: Bootstrap) -> Estimate:
@@ -48,10 +44,10 @@ def distinct(answers: Sequence[Sequence[Hashable]], n: int) -> Estimate | None:
             without.append((kinds - gone) / left)
     value = kinds / size
     if len(without) < 2:
-        return estimate(value, len(answers), None, None)
+        return point(value, len(answers))
     m = len(without)
     error = np.sqrt((m - 1) / m * np.sum((np.array(without) - np.mean(without)) ** 2))
-    return estimate(value, len(answers), float(max(0.0, value - 1.96 * error)), float(min(1.0, value + 1.96 * error)))
+    return point(value, len(answers), float(max(0.0, value - 1.96 * error)), float(min(1.0, value + 1.96 * error)))
 
 
 def repetition(answers: Sequence[Sequence[Hashable]], bootstrap: Bootstrap, n: int = 3) -> Estimate | None:

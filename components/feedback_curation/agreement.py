@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.feedback_curation.votes import Vote
-from components.statistics import Estimate, estimate, wilson
+from components.statistics import Estimate, estimate, point, undefined, wilson
 
 RESAMPLES = 2000
 _CHUNK = 1 << 22
@@ -49,10 +49,10 @@ def krippendorff_alpha(units: Iterable[Unit], seed: int = 0) -> Estimate:
     """
     observed, table = _disagreement(units)
     if not len(table):
-        return {"value": None, "n": 0, "ci_low": None, "ci_high": None}
+        return undefined()
     value = _alpha(observed.sum(keepdims=True), table.sum(0, keepdims=True))[0]
     if np.isnan(value):
-        return {"value": None, "n": len(table), "ci_low": None, "ci_high": None}
+        return undefined(len(table))
     rng = np.random.Generator(np.random.PCG64(seed))
     share = np.full(len(table), 1 / len(table))
     step = max(1, _CHUNK // len(table))
@@ -62,7 +62,7 @@ def krippendorff_alpha(units: Iterable[Unit], seed: int = 0) -> Estimate:
         drawn.append(_alpha(weights @ observed, weights @ table))
     alphas = np.concatenate(drawn)
     low, high = np.quantile(alphas[~np.isnan(alphas)], [0.025, 0.975])
-    return {"value": float(value), "n": len(table), "ci_low": float(low), "ci_high": float(high)}
+    return point(value, len(table), float(low), float(high))
 
 
 def _alpha(observed: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,8 +94,7 @@ def with_others(units: Iterable[Sequence[tuple[str, Hashable]]]) -> tuple[Estima
 
 
 def _share(points: Sequence[float]) -> Estimate:
-    low, high = wilson(sum(points), len(points))
-    return {"value": sum(points) / len(points), "n": len(points), "ci_low": low, "ci_high": high}
+    return point(sum(points) / len(points), len(points), *wilson(sum(points), len(points)))
 
 
 def first_shown_wins(votes: Iterable[Vote]) -> Estimate:

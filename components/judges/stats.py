@@ -58,11 +58,10 @@ class JudgeStats:
         return counts | {name: _estimate(part, whole) for name, (part, whole) in rates.items() if whole}
 
 
-def _estimate(part: int, whole: int) -> dict[str, float]:
-    from components.statistics import wilson  # here, since parameters import this package and must not wait for NumPy
+def _estimate(part: int, whole: int) -> Any:
+    from components.statistics import point, wilson  # here: parameters import this package, and must not wait for NumPy
 
-    low, high = wilson(part, whole)
-    return {"value": part / whole, "n": whole, "ci_low": low, "ci_high": high}
+    return point(part / whole, whole, *wilson(part, whole))
 
 
 def judge_stats(results: Sequence[PairResult]) -> JudgeStats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
+from components.preference_models.table import PREFERENCE_MODELS
 from components.sequences.table import VIEWS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, VIEWS)}
+TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, PREFERENCE_MODELS, VIEWS)}

@@ -44,6 +44,7 @@ _ALL = (
     Quantity("margin", "[B]", "nonnegative", "strength of the preference; 0 if none was stated"),
     Quantity("chosen_scores", "[B]", "real", "reward of the chosen completion"),
     Quantity("rejected_scores", "[B]", "real", "reward of the rejected completion"),
+    Quantity("pair_logits", "[B]", "real", "log-odds that a preference model gives the chosen completion"),
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}

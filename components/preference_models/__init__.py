@@ -1,21 +1,21 @@
-"""Preference models: a backbone with one linear head whose value at the last token is the reward. Needs torch.
+"""Preference models and what they have in common with whoever else prefers: witnesses. The kinds are rows of a table.
 
-On disk it is what transformers calls AutoModelForSequenceClassification with one label, so other tools can read it;
-scores are computed here, because there the place of the last token is guessed from the pad id.
+    model = load_preference_model(folder, compute)        # model.py; needs torch, as network.py and readings.py do
+    model.compare([TextPair(messages, "Paris.", "Lyon.")])    # [0.93]: P(the first is preferred)
+    model.score([Text(messages, "Paris.")])                   # [1.7], or None if this kind knows only pairs
+
+This file and the table need no torch.
 """
 
-from components.preference_models.folder import load_reward_model, new_reward_model, save_reward_model
-from components.preference_models.pairs import TokenPair, pair_rewards, score_pairs
-from components.preference_models.scoring import probability, rewards, scores
+from components.preference_models.table import PREFERENCE_MODELS, gives, is_scored
+from components.preference_models.witness import Pair, Text, TextPair, Witness
 
 __all__ = [
-    "TokenPair",
-    "load_reward_model",
-    "new_reward_model",
-    "pair_rewards",
-    "probability",
-    "rewards",
-    "save_reward_model",
-    "score_pairs",
-    "scores",
+    "PREFERENCE_MODELS",
+    "Pair",
+    "Text",
+    "TextPair",
+    "Witness",
+    "gives",
+    "is_scored",
 ]

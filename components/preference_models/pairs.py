@@ -1,92 +1,87 @@
-"""Rewards of chosen and rejected in one forward pass, the common prompt computed once where that is faster."""
+"""Both completions of a pair read in one forward pass, the common prompt computed once where that is faster."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from components import sequences
-from components.preference_models.scoring import rewards
+from components.contract import Choice
+from components.preference_models.readings import Array, readings
+from components.sequences import Example
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
 
 log = logging.getLogger(__name__)
 
 GAIN = 1.3  # shared prompts need a full attention mask: worth it when they save this factor of tokens (measured, CPU)
-TOLERANCE = 1e-4  # a larger difference of rewards means that the model does not honour the mask
+TOLERANCE = 1e-4  # a larger difference of readings means that the model does not honour the mask
 _shares: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """A prompt and two completions as token ids, each completion with its EOS."""
-
-    prompt_ids: Sequence[int]
-    chosen_ids: Sequence[int]
-    rejected_ids: Sequence[int]
-
-    def __len__(self) -> int:
-        """Tokens of the two padded rows that the pair occupies."""
-        return 2 * (len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids)))
-
-
-def pair_rewards(model: nn.Module, pairs: Sequence[TokenPair], device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """(chosen [B], rejected [B]) fp32 rewards, with gradient."""
-    batch = _shared(pairs, device) if _saves_work(pairs) and _can_share(model, pairs, device) else _plain(pairs, device)
-    values = rewards(model, batch)
-    return values[: len(pairs)], values[len(pairs) :]
+def pair_readings(
+    model: nn.Module, kind: Choice, pairs: Sequence[Example], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """(chosen [B, D], rejected [B, D]) fp32 readings of the two sequences of each example, with gradient."""
+    shared = _saves_work(pairs) and _can_share(model, kind, pairs, device)
+    found = readings(model, kind, _shared(pairs, device) if shared else _plain(pairs, device))
+    return found[: len(pairs)], found[len(pairs) :]
 
 
 @torch.no_grad()
-def score_pairs(
+def read_pairs(
     model: nn.Module,
-    pairs: Sequence[TokenPair],
+    kind: Choice,
+    pairs: Sequence[Example],
     *,
     device: torch.device | str,
     precision: str,
     micro_batch_tokens: int,
     progress: str = "",
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(chosen [n], rejected [n]) rewards in the order of `pairs`; no gradient. `progress` names the progress bar."""
-    found = np.zeros((2, len(pairs)))
-    groups = micro_batches(range(len(pairs)), [len(pair) for pair in pairs], micro_batch_tokens)
+) -> tuple[Array, Array]:
+    """(chosen [n, D], rejected [n, D]) readings in the order of `pairs`; no gradient. `progress` names the bar."""
+    parts: list[tuple[Array, Array]] = [(np.empty(0), np.empty(0))] * len(pairs)
+    groups = micro_batches(range(len(pairs)), [pair.separate_tokens for pair in pairs], micro_batch_tokens)
     for group in tqdm(groups, desc=progress, disable=not progress, unit="batch"):
         with autocast(device, precision):
-            values = pair_rewards(model, [pairs[i] for i in group], device)
-        found[:, group] = torch.stack(values).double().cpu().numpy()
-    return found[0], found[1]
+            chosen, rejected = pair_readings(model, kind, [pairs[i] for i in group], device)
+        for i, *both in zip(group, chosen.double().cpu().numpy(), rejected.double().cpu().numpy(), strict=True):
+            parts[i] = (both[0], both[1])
+    if not parts:
+        return np.empty((0, 1)), np.empty((0, 1))
+    return np.stack([chosen for chosen, _ in parts]), np.stack([rejected for _, rejected in parts])
 
 
-def _plain(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
-    rows = [sequences.Sequence(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
-    return collate(rows + [sequences.Sequence(pair.prompt_ids, pair.rejected_ids) for pair in pairs], device)
+def _plain(pairs: Sequence[Example], device: torch.device | str) -> Batch:
+    return collate([pair.sequences[side] for side in (0, 1) for pair in pairs], device)
 
 
-def _shared(pairs: Sequence[TokenPair], device: torch.device | str) -> Batch:
-    return collate_shared([(pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids)) for pair in pairs], device)
+def _shared(pairs: Sequence[Example], device: torch.device | str) -> Batch:
+    groups = [(pair.sequences[0].prompt_ids, [side.completion_ids for side in pair.sequences]) for pair in pairs]
+    return collate_shared(groups, device)
 
 
-def _saves_work(pairs: Sequence[TokenPair]) -> bool:
-    together = max(len(pair.prompt_ids) + len(pair.chosen_ids) + len(pair.rejected_ids) for pair in pairs)
-    return GAIN * together <= max(map(len, pairs))
+def _saves_work(pairs: Sequence[Example]) -> bool:
+    return GAIN * max(pair.shared_tokens for pair in pairs) <= max(pair.separate_tokens for pair in pairs)
 
 
 @torch.no_grad()
-def _can_share(model: nn.Module, pairs: Sequence[TokenPair], device: torch.device | str) -> bool:
-    """Whether shared prompts give this model's plain rewards (measured once per model, in fp32, on a short pair)."""
+def _can_share(model: nn.Module, kind: Choice, pairs: Sequence[Example], device: torch.device | str) -> bool:
+    """Whether shared prompts give this model's plain readings (measured once per model, in fp32, on a short pair)."""
     if model not in _shares:
-        first = pairs[0]
-        probe = [TokenPair(first.prompt_ids[-16:], first.chosen_ids[-8:], first.rejected_ids[-8:])]
+        short = [
+            replace(s, prompt_ids=s.prompt_ids[-16:], completion_ids=s.completion_ids[-8:]) for s in pairs[0].sequences
+        ]
+        probe = [Example(tuple(short))]
         with torch.autocast(torch.device(device).type, enabled=False):
-            gap = (rewards(model, _shared(probe, device)) - rewards(model, _plain(probe, device))).abs().max().item()
+            together, apart = (readings(model, kind, make(probe, device)) for make in (_shared, _plain))
+        gap = (together - apart).abs().max().item()
         _shares[model] = gap <= TOLERANCE
         if not _shares[model]:
             log.warning("rewards: this model does not take shared prompts (gap %.1e); computing each one twice", gap)

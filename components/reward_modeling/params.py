@@ -8,16 +8,22 @@ from typing import Annotated
 from components.contract import Choice
 from components.errors import ParamsError
 from components.objectives.table import OBJECTIVES
+from components.preference_models.table import PREFERENCE_MODELS, READOUTS, gives
+from components.sequences.table import VIEWS
 from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
 @dataclass(frozen=True)
 class Params:
+    kind: Annotated[Choice, PREFERENCE_MODELS.only(reads=READOUTS)] = field(default_factory=lambda: Choice("scalar"))
+    """kind of preference model: scalar (one reward per text), scalar_mean (averaged over its tokens) or gpm (knows
+    only pairs, and can hold preferences that go round in circles)"""
     objective: Annotated[Choice, OBJECTIVES.only(family=("reward",))] = field(
         default_factory=lambda: Choice("bradley_terry")
     )
-    """loss on pairs of rewards: bradley_terry (ties are left out), bradley_terry_soft (learns the probability of each
-    comparison, ties included) or bradley_terry_margin (asks for more where the preference is stronger)"""
+    """loss on pairs: bradley_terry (ties are left out), bradley_terry_soft (learns the probability of each comparison,
+    ties included), bradley_terry_margin (asks for more where the preference is stronger), or general_preference and
+    general_preference_soft, which fit any kind"""
     optimization: Optimization = field(default_factory=Optimization)
     """AdamW, schedule and batch sizes; an example is a comparison"""
     lora: Lora = field(default_factory=Lora)
@@ -33,3 +39,10 @@ class Params:
         check_sharding(self.optimization, self.compute)
         if self.max_length < 2:
             raise ParamsError(f"max_length: must be at least 2 (got {self.max_length}). Try 1024.")
+        known = (*gives(self.kind.name), *VIEWS["pair"].facts["given"])
+        for need in OBJECTIVES[self.objective.name].needs:
+            if need not in known:
+                raise ParamsError(
+                    f"objective.name: {self.objective.name} needs '{need}', which a {self.kind.name} model does not "
+                    f"give (got {', '.join(known)}). Choose general_preference, or another kind."
+                )

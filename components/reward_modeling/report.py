@@ -1,16 +1,17 @@
-"""How good a reward model is on a split: accuracy beside the baselines, calibration, margins, length bias, slices."""
+"""How good a preference model is on a split: accuracy beside baselines, calibration, margins, length bias, slices."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.preference_models import probability
+from components.preference_models.readings import probability
 from components.records import Comparison, prompt_key
 from components.statistics import (
     Estimate,
@@ -26,17 +27,31 @@ from components.statistics import (
 Array = NDArray[np.float64]
 
 
-def quality(items: Sequence[Comparison], chosen: Array, rejected: Array, train: Sequence[Comparison]) -> dict[str, Any]:
-    """Metrics of one split from the rewards [n] of its decided comparisons; intervals are clustered by prompt.
+@dataclass(frozen=True)
+class Preferences:
+    """What a model says of n comparisons: log-odds [n] that the chosen completion is preferred and, from a kind that
+    has them, the scores [n] of both."""
+
+    logits: Array
+    chosen: Array | None = None
+    rejected: Array | None = None
+
+    def scores(self) -> Array | None:
+        """[2, n] scores of chosen and rejected."""
+        return None if self.chosen is None or self.rejected is None else np.stack([self.chosen, self.rejected])
+
+
+def quality(items: Sequence[Comparison], found: Preferences, train: Sequence[Comparison]) -> dict[str, Any]:
+    """Metrics of one split from what a model says of its decided comparisons; intervals are clustered by prompt.
 
     The baselines are measured on the same comparisons; the bag of words learns from `train`. A correlation that is
-    not defined (all lengths or all rewards equal) is left out.
+    not defined (all lengths or all rewards equal) is left out, and one of scores where there are none.
     """
     if not items:
         return {"n": 0}
     clusters = [prompt_key(list(item.messages)) for item in items]
-    accuracy = accuracy_strict_and_tie_half(chosen, rejected, clusters)
-    p = probability(chosen, rejected)
+    accuracy = accuracy_strict_and_tie_half(found.logits, np.zeros_like(found.logits), clusters)
+    p = probability(found.logits)
     metrics: dict[str, Any] = {
         "n": len(items),
         "accuracy_strict": accuracy["strict"],
@@ -44,22 +59,22 @@ def quality(items: Sequence[Comparison], chosen: Array, rejected: Array, train: 
         "score_ties": accuracy["ties"],
         "length_baseline": length_baseline(items),
         "bag_of_words_baseline": bag_of_words_baseline(train, items),
-        "margin": estimate(chosen - rejected, clusters),
-        "nll": float(np.mean(np.logaddexp(0, rejected - chosen))),
+        "margin": estimate(found.logits, clusters),
+        "nll": float(np.mean(np.logaddexp(0, -found.logits))),
         "ece": ece(*both_directions(p)),
         "brier": brier(*both_directions(p)),
     }
-    return metrics | _length_bias(items, chosen, rejected) | _slices(items, chosen, rejected, clusters)
+    return metrics | _length_bias(items, found) | _slices(items, found.logits, clusters)
 
 
-def _length_bias(items: Sequence[Comparison], chosen: Array, rejected: Array) -> dict[str, float]:
-    """Correlation of reward and length in characters: over all completions, and of the differences within pairs."""
+def _length_bias(items: Sequence[Comparison], found: Preferences) -> dict[str, float]:
+    """Correlation with length in characters: of scores over all completions, and of differences within pairs."""
     lengths = np.array([[len(item.chosen) for item in items], [len(item.rejected) for item in items]], dtype=float)
-    scores = np.stack([chosen, rejected])
-    centred = (scores - scores.mean(), lengths - lengths.mean())
-    within = (scores[0] - scores[1], lengths[0] - lengths[1])  # a pair and its mirror image have mean 0
-    found = {"length_correlation": _cosine(*centred), "length_correlation_within_pairs": _cosine(*within)}
-    return {name: value for name, value in found.items() if value is not None}
+    within = _cosine(found.logits, lengths[0] - lengths[1])  # a pair and its mirror image have mean 0
+    scores = found.scores()
+    over_all = None if scores is None else _cosine(scores - scores.mean(), lengths - lengths.mean())
+    values = {"length_correlation": over_all, "length_correlation_within_pairs": within}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _cosine(a: Array, b: Array) -> float | None:
@@ -67,9 +82,7 @@ def _cosine(a: Array, b: Array) -> float | None:
     return float((a * b).sum()) / scale if scale else None
 
 
-def _slices(
-    items: Sequence[Comparison], chosen: Array, rejected: Array, clusters: Sequence[str]
-) -> dict[str, Estimate]:
+def _slices(items: Sequence[Comparison], logits: Array, clusters: Sequence[str]) -> dict[str, Estimate]:
     """Tie-half accuracy by source, by kind of annotator, and by whether the longer completion was preferred.
 
     Of several sources the worst one is repeated under its own name, so that a gate can hold it to a bound.
@@ -82,7 +95,7 @@ def _slices(
         groups[f"chosen_is={'longer' if gap > 0 else 'shorter' if gap < 0 else 'equally_long'}"].append(i)
     found = {
         f"accuracy_tie_half/{name}": accuracy_strict_and_tie_half(
-            chosen[rows], rejected[rows], [clusters[i] for i in rows]
+            logits[rows], np.zeros(len(rows)), [clusters[i] for i in rows]
         )["tie_half"]
         for name, rows in sorted(groups.items())
     }
@@ -92,20 +105,25 @@ def _slices(
     return found
 
 
-def reward_moments(chosen: Array, rejected: Array) -> dict[str, float]:
-    """Mean and standard deviation of the reward, to centre and scale it by."""
-    scores = np.concatenate([chosen, rejected])
-    return {"mean": float(scores.mean()), "std": float(scores.std()), "n": len(scores)}
+def reward_moments(found: Preferences) -> dict[str, float]:
+    """Mean and standard deviation of the scores, to centre and scale them by; nothing where there are none."""
+    scores = found.scores()
+    return {} if scores is None else {"mean": float(scores.mean()), "std": float(scores.std()), "n": scores.size}
 
 
 def training_metrics(values: Mapping[str, Array]) -> dict[str, float]:
-    """One line of the training log, under TRL's names."""
+    """One line of the training log, under TRL's names; those of rewards only where the kind has rewards."""
+    if "chosen_scores" not in values:
+        return _margins(values["pair_logits"])
     chosen, rejected = values["chosen_scores"], values["rejected_scores"]
     scores = np.concatenate([chosen, rejected])
-    return {
+    rewards = {
         "min_reward": float(scores.min()),
         "mean_reward": float(scores.mean()),
         "max_reward": float(scores.max()),
-        "accuracy": float((chosen > rejected).mean()),
-        "margin": float((chosen - rejected).mean()),
     }
+    return rewards | _margins(chosen - rejected)
+
+
+def _margins(logits: Array) -> dict[str, float]:
+    return {"accuracy": float((logits > 0).mean()), "margin": float(logits.mean())}

@@ -1,21 +1,25 @@
-"""Fit a reward model on the comparisons of a curated data set, measure it, and write it down."""
+"""Fit a preference model on the comparisons of a curated data set, measure it, and write it down."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.contract import Inputs, Metrics, Outputs, dump
+from components.contract import Choice, Inputs, Metrics, Outputs, dump
 from components.errors import ArtifactError
 from components.objectives import bind, needs
-from components.preference_models import new_reward_model, pair_rewards, save_reward_model, score_pairs
-from components.reward_modeling.data import Split, read_split
+from components.preference_models import is_scored
+from components.preference_models.model import write_card
+from components.preference_models.network import new_network, save_network
+from components.preference_models.pairs import pair_readings, read_pairs
+from components.preference_models.readings import pair_logits
 from components.reward_modeling.params import Params
-from components.reward_modeling.report import quality, reward_moments, training_metrics
+from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
+from components.sequences import Example, Examples, read_examples
+from components.sequences.read import keeps_ties
 from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
@@ -25,14 +29,14 @@ MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
-    bind(params.objective, families=("reward",))  # a typo ends the step before anything is loaded
+    """Write the preference_model artifact; returns its metrics."""
     device = setup(params.compute, params.seed)
-    model, tokenizer = new_reward_model(inputs["base"].path, params.compute, seed=params.seed)
+    model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
     splits = _read(params, inputs, model, tokenizer)
     model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
     trained = train(
         model,
-        task(params, splits["train"], device),
+        task(params, splits["train"].items, device),
         optimization=params.optimization,
         compute=params.compute,
         seed=params.seed,
@@ -43,7 +47,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     if not distributed.is_main():
         return {}
     model = merge_adapters(model)
-    save_reward_model(model, tokenizer, outputs["model"])
+    save_network(model, tokenizer, outputs["model"])
     write_log(trained.log, outputs["model"] / "training_log.jsonl")
     metrics = _measure(model, splits, params, device) | {"train/steps": trained.steps, "train/rows": trained.rows}
     metrics["train/loss_not_finite"] = trained.dropped
@@ -52,84 +56,102 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     return metrics
 
 
-def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[str, Split]:
+def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[str, Examples]:
     """All splits; ties stay in training for objectives that learn a probability, and are never evaluated."""
     limit = min(params.max_length, getattr(model.config, "max_position_embeddings", params.max_length))
-    soft = "preference_probability" in needs(params.objective.name)
+    soft = keeps_ties("pair", needs(params.objective.name))
     splits = {
-        name: read_split(
+        name: read_examples(
             inputs["dataset"].path / f"{name}.jsonl",
             tokenizer,
+            view="pair",
             keep_ties=soft and name == "train",
             max_length=limit,
-            what=name,
         )
         for name in ("train", "validation", "test")
     }
-    if not splits["train"].pairs:
+    if not splits["train"].items:
         raise ArtifactError(
-            f"reward_modeling: no comparisons to train on (left out: {splits['train'].dropped}). "
+            f"reward_modeling: no comparisons to train on (left out: {dict(splits['train'].dropped)}). "
             "Curate feedback that has pairs, rankings or scores."
         )
     return splits
 
 
-def task(params: Params, split: Split, device: torch.device) -> Task:
-    """What the training loop needs: rewards of both completions in one forward pass, and the objective on them."""
+def task(params: Params, examples: list[Example], device: torch.device) -> Task:
+    """What the training loop needs: both completions of each pair read in one forward pass, and the objective."""
     wanted = needs(params.objective.name)
     objective = bind(params.objective, families=("reward",))
-    labels = {
-        "preference_probability": [item.probability for item in split.comparisons],
-        "margin": [item.margin for item in split.comparisons],
-    }
 
-    def forward(model: nn.Module, rows: list[int]) -> dict[str, Tensor]:
-        chosen, rejected = pair_rewards(model, [split.pairs[row] for row in rows], device)
-        quantities = {"chosen_scores": chosen, "rejected_scores": rejected}
-        for name in sorted(labels.keys() & set(wanted)):
-            quantities[name] = chosen.new_tensor([labels[name][row] for row in rows])
+    def forward(model: nn.Module, pairs: list[Example]) -> dict[str, Tensor]:
+        chosen, rejected = pair_readings(model, params.kind, pairs, device)
+        quantities = _quantities(params.kind, chosen, rejected, wanted)
+        for name in sorted(pairs[0].given.keys() & set(wanted)):
+            quantities[name] = chosen.new_tensor([pair.given[name] for pair in pairs])
         return quantities
 
     return Task(
-        examples=range(len(split.pairs)),
-        lengths=[len(pair) for pair in split.pairs],
+        examples=examples,
+        lengths=[pair.separate_tokens for pair in examples],
         forward=forward,
         loss=lambda quantities: objective(**{name: quantities[name] for name in wanted}),
-        weights=[item.weight for item in split.comparisons],
+        weights=[pair.weight for pair in examples],
         metrics=training_metrics,
     )
 
 
-def _measure(model: nn.Module, splits: dict[str, Split], params: Params, device: torch.device) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "device": device,
-        "precision": params.compute.precision,
-        "micro_batch_tokens": params.optimization.micro_batch_tokens,
-    }
+def _quantities(kind: Choice, chosen: Tensor, rejected: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
+    """What a kind gives of pairs ([B] each), from the readings [B, D] of both sides; the log shows scores if any."""
+    found: dict[str, Tensor] = {}
+    if is_scored(kind.name):
+        found = {"chosen_scores": chosen[:, 0], "rejected_scores": rejected[:, 0]}
+    if not found or "pair_logits" in wanted:
+        found["pair_logits"] = pair_logits(kind, chosen, rejected)
+    return found
+
+
+def _ask(model: nn.Module, pairs: list[Example], params: Params, device: torch.device, what: str) -> Preferences:
+    """What the trained model says of pairs."""
+    chosen, rejected = read_pairs(
+        model,
+        params.kind,
+        pairs,
+        device=device,
+        precision=params.compute.precision,
+        micro_batch_tokens=params.optimization.micro_batch_tokens,
+        progress=what,
+    )
+    logits = pair_logits(params.kind, torch.from_numpy(chosen), torch.from_numpy(rejected)).numpy()
+    if not is_scored(params.kind.name):
+        return Preferences(logits)
+    return Preferences(logits, chosen[:, 0], rejected[:, 0])
+
+
+def _measure(model: nn.Module, splits: dict[str, Examples], params: Params, device: torch.device) -> dict[str, Any]:
     learned = splits["train"]
-    sample = np.linspace(0, len(learned.pairs) - 1, min(MOMENTS, len(learned.pairs))).astype(int)
-    moments = reward_moments(*score_pairs(model, [learned.pairs[i] for i in sample], **settings, progress="train"))
+    sample = np.linspace(0, len(learned.items) - 1, min(MOMENTS, len(learned.items))).astype(int)
+    moments = reward_moments(_ask(model, [learned.items[i] for i in sample], params, device, "train"))
     metrics: dict[str, Any] = {f"reward/{name}": value for name, value in moments.items()}
-    decided = [item for item in learned.comparisons if not item.tie]
+    decided = [comparison for comparison in learned.origins if not comparison.tie]
     for name, split in splits.items():
-        metrics |= {f"{name}/left_out/{reason}": count for reason, count in split.dropped.items()}
+        metrics |= {f"{name}/left_out/{reason}": count for reason, count in sorted(split.dropped.items())}
         if name != "train":
-            chosen, rejected = score_pairs(model, split.pairs, **settings, progress=name)
-            found = quality(split.comparisons, chosen, rejected, decided)
+            found = quality(split.origins, _ask(model, split.items, params, device, name), decided)
             metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
-    return metrics | {"train/n": len(learned.pairs)}
+    return metrics | {"train/n": len(learned.items)}
 
 
 def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[str, Any]) -> None:
+    """The card: which kind it is (that is how it is loaded), what it learned from, and the scale of its scores."""
     card = {
+        "kind": dump(params.kind),
         "objective": dump(params.objective),
         "base": inputs["base"].id,
         "dataset": inputs["dataset"].id,
-        "reward": {name: metrics[f"reward/{name}"] for name in ("mean", "std", "n")},
+        "reward": {name: metrics[f"reward/{name}"] for name in ("mean", "std", "n") if f"reward/{name}" in metrics},
         "metrics": metrics,
     }
-    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (outputs["model"] / "card.json").write_text(text, encoding="utf-8")
+    write_card(outputs["model"], card)
 
 
 def _execution(params: Params, model: nn.Module, trained: Trained, device: torch.device) -> dict[str, float]:

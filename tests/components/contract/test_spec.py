@@ -17,7 +17,7 @@ GOOD = {
     "summary": "Do a thing.",
     "deterministic": True,
     "inputs": {"dataset": {"type": "dataset", "many": True}},
-    "outputs": {"model": {"type": "reward_model", "doc": "weights"}},
+    "outputs": {"model": {"type": "preference_model", "doc": "weights"}},
     "resources": {"cpu": 1},
 }
 
@@ -31,7 +31,7 @@ def _write(tmp_path: Path, text: str) -> Path:
 
 def test_a_good_spec_parses(tmp_path: Path) -> None:
     spec = parse_spec(_write(tmp_path, yaml.safe_dump(GOOD)))
-    assert (spec.ref, spec.inputs["dataset"].many, spec.outputs["model"].type) == ("toy@1", True, "reward_model")
+    assert (spec.ref, spec.inputs["dataset"].many, spec.outputs["model"].type) == ("toy@1", True, "preference_model")
 
 
 @pytest.mark.parametrize(

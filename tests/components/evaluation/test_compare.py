@@ -7,7 +7,7 @@ import pytest
 
 from components.evaluation import compare
 from components.evaluation.compare import Tally
-from components.evaluation.estimates import Bootstrap
+from components.statistics.intervals import Bootstrap
 
 BOOT = Bootstrap(resamples=1000, seed=0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.evaluation import divergence
-from components.evaluation.estimates import Bootstrap
+from components.statistics.intervals import Bootstrap
 
 BOOT = Bootstrap(resamples=500, seed=0)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from components.evaluation import measure
-from components.evaluation.estimates import Bootstrap
 from components.evaluation.measure import Table
 from components.evaluation.scorers import Rewards
 from components.judges import PairResult, Verdict
+from components.statistics.intervals import Bootstrap
 from tests.components.evaluation.world import fake_evidence
 
 BOOT = Bootstrap(resamples=100, seed=0)

@@ -18,7 +18,7 @@ MODEL, POLICY = "a" * 32 + ".dir", "b" * 32 + ".dir"
 def _inputs(policy: Record | None, model: Record | None, model_id: str = MODEL) -> Inputs:
     items = {
         "policy": [Input("policy", "policy", Path("p"), POLICY, policy)],
-        "reward_model": [Input("reward_model", "reward_model", Path("m"), model_id, model)],
+        "reward_model": [Input("reward_model", "preference_model", Path("m"), model_id, model)],
     }
     return Inputs(items, load_spec("evaluation"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.contract.params import build
+from components.contract.params import Choice, build
 from components.evaluation.examples import Evidence
 from components.evaluation.measure import contests
 from components.evaluation.params import Params
@@ -15,7 +15,7 @@ from components.evaluation.scorers import Rewards, gold_scores, judge_systems
 from components.evaluation.systems import System
 from components.evaluation.testset import Prompt, TestSet
 from components.generation.sample import Generation
-from components.preference_models import new_reward_model, save_reward_model
+from components.preference_models.network import new_network, save_network
 from components.records import Comparison, make_record, prompt_key, simple_task, text_candidate, write_records
 from components.simulation.world import prompts, write
 from components.training.params import Compute
@@ -60,9 +60,9 @@ def save_world(folder: Path, n_test: int = 12) -> dict[str, list[Path]]:
     log = [{"step": s, "loss": 0.7 - 0.01 * s, "rewards/accuracies": 0.5 + 0.01 * s} for s in range(1, 9)]
     (policy / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
     reference = save_tiny_policy(folder / "reference", seed=2)
-    model, tokenizer = new_reward_model(reference, Compute(threads=1), seed=5)
+    model, tokenizer = new_network(reference, Choice("scalar"), Compute(threads=1), seed=5)
     (folder / "reward").mkdir()
-    save_reward_model(model, tokenizer, folder / "reward")
+    save_network(model, tokenizer, folder / "reward")
     (folder / "reward" / "card.json").write_text("{}")
     return {
         "policy": [policy],
@@ -106,7 +106,7 @@ def fake_evidence(n: int = 40, *, scored: bool = True, seed: int = 0, spoil: str
         "reference": fake_system("reference", bad, seed=1),
     }
     comparisons = [
-        Comparison(p.messages, a + "!", b, 1.0, 0.0, 1.0, "g", "r", "world", "simulated", False)
+        Comparison(p.messages, a + "!", b, 1.0, 0.0, 0.0, 1.0, "g", "r", "world", "simulated", False)
         for p, a, b in zip(asked, good, bad, strict=True)
     ]
     for system in systems.values():

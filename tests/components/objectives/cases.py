@@ -95,4 +95,12 @@ CASES: dict[str, list[Case]] = {
         # scale 2: d - 2 m = -1.5 : softplus(1.5) = 1.701413
         Case({**SCORES, "margin": [1.5, 0.0]}, [1.701413, 0.598139], {"scale": 2.0}),
     ],
+    "general_preference": [
+        # softplus(-1.5) = .201413 and softplus(-.2) = .598139, as for the differences of SCORES
+        Case({"pair_logits": [1.5, 0.2]}, [0.201413, 0.598139]),
+    ],
+    "general_preference_soft": [
+        # as bradley_terry_soft on SCORES
+        Case({"pair_logits": [1.5, 0.2], "preference_probability": [1.0, 0.5]}, [0.201413, 0.698139]),
+    ],
 }

@@ -9,30 +9,40 @@ from typing import Any
 import pytest
 import torch
 
-from components.preference_models import TokenPair, new_reward_model, pair_rewards, score_pairs, scores
+from components.contract import Choice
 from components.preference_models import pairs as module
-from components.sequences import Sequence
+from components.preference_models.network import new_network
+from components.preference_models.pairs import pair_readings, read_pairs
+from components.preference_models.readings import read_rows
+from components.sequences import Example, Sequence
 from components.training.params import Compute
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
+SCALAR = Choice("scalar")
 EOS = tiny_tokenizer().eos_token_id
+
+
+def pair(prompt: list[int], chosen: list[int], rejected: list[int]) -> Example:
+    return Example((Sequence(prompt, chosen, "chosen"), Sequence(prompt, rejected, "rejected")))
+
+
 LONG_PROMPTS = [
-    TokenPair(list(range(30, 60)), [61, 62, EOS], [EOS]),
-    TokenPair(list(range(40, 62)), [63, EOS], [64, 65, 66, EOS]),
+    pair(list(range(30, 60)), [61, 62, EOS], [EOS]),
+    pair(list(range(40, 62)), [63, EOS], [64, 65, 66, EOS]),
 ]
 LONG_COMPLETIONS = [
-    TokenPair([1, 30], [*range(40, 60), EOS], [*range(70, 92), EOS]),
-    TokenPair([1], [*range(35, 57), EOS], [*range(50, 71), EOS]),
+    pair([1, 30], [*range(40, 60), EOS], [*range(70, 92), EOS]),
+    pair([1], [*range(35, 57), EOS], [*range(50, 71), EOS]),
 ]
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    return new_reward_model(save_tiny_policy(tmp_path / "policy"), Compute(threads=1), seed=0)[0]
+    return new_network(save_tiny_policy(tmp_path / "policy"), SCALAR, Compute(threads=1), seed=0)[0]
 
 
-def loss(model: Any, pairs: list[TokenPair]) -> torch.Tensor:
-    chosen, rejected = pair_rewards(model, pairs, "cpu")
+def loss(model: Any, pairs: list[Example]) -> torch.Tensor:
+    chosen, rejected = pair_readings(model, SCALAR, pairs, "cpu")
     return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
 
@@ -53,21 +63,17 @@ def test_shared_prompts_give_the_plain_loss_and_gradient(model: Any, monkeypatch
 
 
 @pytest.mark.parametrize("pairs", [LONG_PROMPTS, LONG_COMPLETIONS])
-def test_pairs_score_as_their_completions_do_alone(model: Any, pairs: list[TokenPair]) -> None:
+def test_pairs_score_as_their_completions_do_alone(model: Any, pairs: list[Example]) -> None:
     settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 64}
-    chosen, rejected = score_pairs(model, pairs, **settings)
-    assert chosen == pytest.approx(
-        scores(model, [Sequence(p.prompt_ids, p.chosen_ids) for p in pairs], **settings), abs=1e-5
-    )
-    assert rejected == pytest.approx(
-        scores(model, [Sequence(p.prompt_ids, p.rejected_ids) for p in pairs], **settings), abs=1e-5
-    )
+    chosen, rejected = read_pairs(model, SCALAR, pairs, **settings)
+    assert chosen == pytest.approx(read_rows(model, SCALAR, [p.sequences[0] for p in pairs], **settings), abs=1e-5)
+    assert rejected == pytest.approx(read_rows(model, SCALAR, [p.sequences[1] for p in pairs], **settings), abs=1e-5)
 
 
 def test_the_order_of_pairs_is_kept(model: Any) -> None:
     pairs = LONG_COMPLETIONS + LONG_PROMPTS
     settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 100}
-    there, back = score_pairs(model, pairs, **settings)[0], score_pairs(model, pairs[::-1], **settings)[0]
+    there, back = read_pairs(model, SCALAR, pairs, **settings)[0], read_pairs(model, SCALAR, pairs[::-1], **settings)[0]
     assert there == pytest.approx(back[::-1], abs=1e-5)
 
 
@@ -75,7 +81,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(
     model: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then every prompt is computed twice, with a warning: the numbers stay those of the plain path."""
-    plain = score_pairs(model, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=1)
+    plain = read_pairs(model, SCALAR, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=1)
     backbone = model.base_model.forward
 
     def deaf(**arguments: Any) -> Any:
@@ -85,7 +91,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(
     monkeypatch.setattr(model.base_model, "forward", deaf)
     module._shares.pop(model)
     with caplog.at_level(logging.WARNING):
-        found = score_pairs(model, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=4096)
+        found = read_pairs(model, SCALAR, LONG_PROMPTS, device="cpu", precision="fp32", micro_batch_tokens=4096)
     assert "does not take shared prompts" in caplog.text
     assert found[0] == pytest.approx(plain[0], abs=1e-5)
     assert found[1] == pytest.approx(plain[1], abs=1e-5)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from components.records import Comparison
-from components.reward_modeling.report import quality, reward_moments, training_metrics
+from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
 
 
 def comparison(i: int, chosen: str, rejected: str, source: str = "x", annotator: str = "human") -> Comparison:
     message = {"role": "user", "content": f"prompt {i}"}
-    return Comparison((message,), chosen, rejected, 1.0, 0.0, 1.0, str(i), str(i), source, annotator, False)
+    return Comparison((message,), chosen, rejected, 1.0, 0.0, 0.0, 1.0, str(i), str(i), source, annotator, False)
 
 
 ITEMS = [
@@ -23,10 +23,11 @@ ITEMS = [
     comparison(3, "goo", "bad", "y", "llm"),
 ]
 CHOSEN, REJECTED = np.array([2.0, 1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.0, 0.0])  # right, wrong, tie, right
+FOUND = Preferences(CHOSEN - REJECTED, CHOSEN, REJECTED)
 
 
 def test_accuracy_by_both_conventions_beside_the_baselines() -> None:
-    found = quality(ITEMS, CHOSEN, REJECTED, ITEMS)
+    found = quality(ITEMS, FOUND, ITEMS)
     assert found["n"] == 4
     assert found["accuracy_strict"]["value"] == 2 / 4
     assert found["accuracy_tie_half"]["value"] == 2.5 / 4
@@ -36,7 +37,7 @@ def test_accuracy_by_both_conventions_beside_the_baselines() -> None:
 
 
 def test_slices_by_source_annotator_and_length() -> None:
-    found = quality(ITEMS, CHOSEN, REJECTED, ITEMS)
+    found = quality(ITEMS, FOUND, ITEMS)
     values = {key.removeprefix("accuracy_tie_half/"): e["value"] for key, e in found.items() if "tie_half/" in key}
     assert values == {
         "source=x": 1.0,
@@ -52,7 +53,7 @@ def test_slices_by_source_annotator_and_length() -> None:
 
 def test_loss_calibration_and_margin() -> None:
     """Margins [1, -1, 0, 1]: mean .25; softplus(-m) = [.313262, 1.313262, .693147, .313262], mean .658233."""
-    found = quality(ITEMS, CHOSEN, REJECTED, ITEMS)
+    found = quality(ITEMS, FOUND, ITEMS)
     assert found["margin"]["value"] == 0.25
     assert found["nll"] == pytest.approx(0.658233, abs=1e-6)
     # p = sigmoid(m) = [.731, .269, .5, .731]: bin (.7, .8] holds .731 x 3 (one is the mirror of the wrong pair) with
@@ -63,23 +64,24 @@ def test_loss_calibration_and_margin() -> None:
 
 def test_a_reward_that_is_the_length_shows() -> None:
     lengths = [np.array([float(len(getattr(item, side))) for item in ITEMS]) for side in ("chosen", "rejected")]
-    found = quality(ITEMS, *lengths, ITEMS)
+    found = quality(ITEMS, Preferences(lengths[0] - lengths[1], *lengths), ITEMS)
     assert found["length_correlation"] == pytest.approx(1.0)
     assert found["length_correlation_within_pairs"] == pytest.approx(1.0)
-    constant = quality(ITEMS, np.ones(4), np.ones(4), ITEMS)
+    constant = quality(ITEMS, Preferences(np.zeros(4), np.ones(4), np.ones(4)), ITEMS)
     assert "length_correlation" not in constant
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
     order = [2, 0, 3, 1]
-    there = quality(ITEMS, CHOSEN, REJECTED, ITEMS)
-    back = quality([ITEMS[i] for i in order], CHOSEN[order], REJECTED[order], ITEMS)
+    there = quality(ITEMS, FOUND, ITEMS)
+    turned = Preferences(FOUND.logits[order], CHOSEN[order], REJECTED[order])
+    back = quality([ITEMS[i] for i in order], turned, ITEMS)
     assert set(back) == set(there)
     assert all(back[name] == pytest.approx(there[name]) for name in there)
 
 
 def test_an_empty_split_reports_that_it_is_empty() -> None:
-    assert quality([], np.zeros(0), np.zeros(0), ITEMS) == {"n": 0}
+    assert quality([], Preferences(np.zeros(0)), ITEMS) == {"n": 0}
 
 
 def test_the_training_log_has_trl_names() -> None:
@@ -87,6 +89,14 @@ def test_the_training_log_has_trl_names() -> None:
     assert found == {"min_reward": 0.0, "mean_reward": 7 / 8, "max_reward": 2.0, "accuracy": 0.5, "margin": 0.25}
 
 
+def test_a_kind_without_scores_reports_all_but_those() -> None:
+    found, scored = quality(ITEMS, Preferences(FOUND.logits), ITEMS), quality(ITEMS, FOUND, ITEMS)
+    assert scored.keys() - found.keys() == {"length_correlation"}
+    assert found == {name: scored[name] for name in found}
+    assert training_metrics({"pair_logits": CHOSEN - REJECTED, "loss": CHOSEN}) == {"accuracy": 0.5, "margin": 0.25}
+    assert reward_moments(Preferences(FOUND.logits)) == {}
+
+
 def test_moments_are_over_both_sides() -> None:
-    found = reward_moments(np.array([1.0, 3.0]), np.array([0.0, 0.0]))
+    found = reward_moments(Preferences(np.array([1.0, 3.0]), np.array([1.0, 3.0]), np.array([0.0, 0.0])))
     assert found == {"mean": 1.0, "std": pytest.approx(math.sqrt(1.5)), "n": 4}

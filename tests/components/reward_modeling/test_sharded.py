@@ -24,7 +24,11 @@ FAST: dict[str, Any] = {
     "micro_batch_tokens": 200,
     "max_grad_norm": 0.5,
 }
-CASES: dict[str, dict[str, Any]] = {"full": {}, "lora": {"lora": {"rank": 4}}}
+CASES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "lora": {"lora": {"rank": 4}},
+    "pairs only": {"kind": {"name": "gpm"}, "objective": {"name": "general_preference"}},
+}
 
 
 def fit(folder: Path, name: str, sharded: bool) -> dict[str, Any]:

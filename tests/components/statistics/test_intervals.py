@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from components.evaluation import estimates
-from components.evaluation.estimates import Bootstrap
+from components.statistics import Bootstrap, estimate, intervals, wilson
 
 BOOT = Bootstrap(resamples=2000, seed=0)
 
@@ -73,7 +74,7 @@ def test_a_fixed_seed_gives_a_fixed_interval_and_another_seed_another() -> None:
 def test_memory_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [float(v) for v in np.random.default_rng(0).random(7)]
     whole = BOOT.mean(values)
-    monkeypatch.setattr(estimates, "_CHUNK", 7 * 3)
+    monkeypatch.setattr(intervals, "_CHUNK", 7 * 3)
     assert BOOT.mean(values) == whole
 
 
@@ -86,3 +87,84 @@ def test_a_draw_without_a_value_means_no_interval() -> None:
     row = BOOT.ratio([1.0, 0.0, 0.0], [1.0, 0.0, 0.0])
     assert row["value"] == 1.0
     assert row["ci_low"] is None
+
+
+@pytest.mark.parametrize(("successes", "n", "low", "high"), [(0, 10, 0, 0.278), (55, 100, 0.452, 0.644)])
+def test_wilson_values(successes: int, n: int, low: float, high: float) -> None:
+    """EVAL-38 e."""
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-4)
+
+
+def test_wilson_by_hand() -> None:
+    """1 of 4 at z = 1.959964: z^2 = 3.841459; centre (.25 + .480182) / 1.960365 = .372472;
+    half 1.959964 / 1.960365 * sqrt(.1875 / 4 + 3.841459 / 64) = .999796 * .326952 = .326885."""
+    assert wilson(1, 4) == pytest.approx((0.372472 - 0.326885, 0.372472 + 0.326885), abs=1e-5)
+
+
+def test_wilson_mirrors_and_has_no_data_case() -> None:
+    low, high = wilson(7, 30)
+    assert wilson(23, 30) == pytest.approx((1 - high, 1 - low))
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(10, 10)[1] == 1.0
+
+
+def test_wilson_refuses_impossible_counts() -> None:
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        wilson(3, 2)
+
+
+def test_bootstrap_keeps_its_level_under_the_null() -> None:
+    """1000 data sets of 200 differences with mean 0: the interval misses 0 in about 5 % of them."""
+    rng = np.random.default_rng(0)
+    missed = 0
+    for seed in range(1000):
+        row = Bootstrap(resamples=300, seed=seed).mean(rng.normal(size=200))
+        missed += not row["ci_low"] <= 0 <= row["ci_high"]
+    assert 0.03 <= missed / 1000 <= 0.07
+
+
+def test_bootstrap_weighs_clusters_by_their_rows() -> None:
+    """The mean over rows, not over clusters: clusters [0 x 3] and [1] resampled give 0, 1 or 1/4."""
+    row = Bootstrap().mean([0, 0, 0, 1], ["a", "a", "a", "b"])
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (0.25, 0.0, 1.0)
+
+
+def test_estimate_of_independent_outcomes_is_wilson() -> None:
+    found = estimate([1.0] * 55 + [0.0] * 45)
+    assert (found["ci_low"], found["ci_high"]) == wilson(55, 100)
+    assert (found["value"], found["n"]) == (0.55, 100)
+
+
+def test_estimate_never_claims_certainty() -> None:
+    """12 wins over 3 prompts: the interval is that of 3 of 3."""
+    found = estimate([1.0] * 12, ["a", "b", "c"] * 4)
+    assert (found["ci_low"], found["ci_high"]) == wilson(3, 3)
+
+
+def test_estimate_of_nothing_says_so() -> None:
+    assert estimate([]) == {"value": None, "n": 0, "ci_low": None, "ci_high": None}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_estimate_refuses_what_is_not_a_number(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        estimate([0.0, bad])
+
+
+def test_estimate_does_not_depend_on_the_order_of_exchangeable_rows() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=60)
+    assert estimate(values) == estimate(values[rng.permutation(60)])
+
+
+def test_estimate_is_what_the_report_prints() -> None:
+    """By default the draws are those of a bootstrap with its defaults, which evaluation has too."""
+    rng = np.random.default_rng(0)
+    values, clusters = (rng.random(80) < 0.7).astype(float), [f"p{i % 30}" for i in range(80)]
+    assert estimate(values, clusters) == Bootstrap().rate(values, clusters)
+    assert estimate(values, clusters, Bootstrap(500, 3)) == Bootstrap(500, 3).rate(values, clusters)
+
+
+def test_clusters_must_be_one_per_row() -> None:
+    with pytest.raises(ValueError, match="got 1 for 2"):
+        estimate([1.0, 0.0], ["a"])

@@ -11,16 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
+from components.contract import Choice
 from components.errors import ArtifactError
-from components.preference_models import (
-    load_reward_model,
-    new_reward_model,
-    probability,
-    rewards,
-    save_reward_model,
-    scores,
-)
-from components.preference_models.scoring import last_positions
+from components.preference_models.network import load_network, new_network, save_network
+from components.preference_models.readings import every_position, last_positions, read_rows, readings
 from components.sequences import Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
@@ -28,6 +22,7 @@ from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 
 CPU = Compute(threads=1)
 EOS = tiny_tokenizer().eos_token_id
+SCALAR, MEAN, GPM = Choice("scalar"), Choice("scalar_mean"), Choice("gpm", {"width": 4, "temperature": 0.1})
 ROWS = [
     Sequence([1, 30, 31, 32], [40, 41, EOS]),
     Sequence([1, 30], [50, 51, 52, 53, 54, 55, 56, EOS]),
@@ -36,8 +31,13 @@ ROWS = [
 ]
 
 
+def read(model: Any, rows: list[Sequence], kind: Choice, **settings: Any) -> np.ndarray:
+    common = {"device": "cpu", "precision": "fp32", "micro_batch_tokens": 4096}
+    return read_rows(model, kind, rows, **{**common, **settings})
+
+
 def reward_of(model: Any, rows: list[Sequence], **settings: Any) -> list[float]:
-    return scores(model, rows, **{"device": "cpu", "precision": "fp32", "micro_batch_tokens": 4096, **settings})
+    return read(model, rows, SCALAR, **settings)[:, 0].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(policy: Path) -> Any:
-    return new_reward_model(policy, CPU, seed=0)[0]
+    return new_network(policy, SCALAR, CPU, seed=0)[0]
 
 
 @pytest.fixture(scope="module")
 def saved(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "reward"
     folder.mkdir()
-    save_reward_model(*new_reward_model(policy, CPU, seed=0), folder)
+    save_network(*new_network(policy, SCALAR, CPU, seed=0), folder)
     return folder
 
 
@@ -100,7 +100,7 @@ def test_completions_that_share_their_prompt_score_as_if_alone(model: Any) -> No
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
     rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
-        shared = rewards(model, collate_shared(groups, "cpu")).tolist()
+        shared = readings(model, SCALAR, collate_shared(groups, "cpu"))[:, 0].tolist()
     assert shared == pytest.approx(reward_of(model, rows), abs=1e-5)
 
 
@@ -108,10 +108,10 @@ def test_the_pad_id_may_be_that_of_eos(tmp_path: Path) -> None:
     """The trap: with pad == eos, looking for the last token that is not padding finds the one before the EOS."""
     tiny_model().save_pretrained(tmp_path / "policy")
     tiny_tokenizer(pad_is_eos=True).save_pretrained(tmp_path / "policy")
-    model, tokenizer = new_reward_model(tmp_path / "policy", CPU, seed=0)
+    model, tokenizer = new_network(tmp_path / "policy", SCALAR, CPU, seed=0)
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     assert reward_of(model, ROWS) == pytest.approx([by_definition(model, row) for row in ROWS], abs=1e-5)
-    save_reward_model(model, tokenizer, tmp_path / "reward")
+    save_network(model, tokenizer, tmp_path / "reward")
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward")
     ids = torch.tensor([[*ROWS[0].prompt_ids, *ROWS[0].completion_ids]])
     with torch.no_grad():
@@ -131,13 +131,13 @@ def test_transformers_reads_the_folder_and_agrees(saved: Path, model: Any) -> No
 
 
 def test_scores_after_reloading_are_bit_for_bit_the_same(saved: Path, model: Any) -> None:
-    loaded, tokenizer = load_reward_model(saved, CPU)
+    loaded, tokenizer = load_network(saved, SCALAR, CPU)
     assert reward_of(loaded, ROWS) == reward_of(model, ROWS)
     assert tokenizer.chat_template == tiny_tokenizer().chat_template
 
 
 def test_saving_writes_the_same_bytes_and_no_path(saved: Path, policy: Path, tmp_path: Path) -> None:
-    save_reward_model(*new_reward_model(policy, CPU, seed=0), tmp_path)
+    save_network(*new_network(policy, SCALAR, CPU, seed=0), tmp_path)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (tmp_path / name).read_bytes() == (saved / name).read_bytes()
     assert str(policy.parent) not in (tmp_path / "config.json").read_text()
@@ -145,20 +145,20 @@ def test_saving_writes_the_same_bytes_and_no_path(saved: Path, policy: Path, tmp
 
 
 def test_gradients_reach_backbone_and_head(policy: Path) -> None:
-    model, _ = new_reward_model(policy, CPU, seed=0)
-    rewards(model, collate(ROWS, "cpu")).sum().backward()
+    model, _ = new_network(policy, SCALAR, CPU, seed=0)
+    readings(model, SCALAR, collate(ROWS, "cpu")).sum().backward()
     assert model.score.weight.grad.abs().sum() > 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_the_head_has_variance_1_over_hidden_plus_1_and_a_seed_of_its_own(policy: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    first = new_reward_model(policy, CPU, seed=5)[0].score.weight
+    first = new_network(policy, SCALAR, CPU, seed=5)[0].score.weight
     torch.manual_seed(2)
-    assert torch.equal(first, new_reward_model(policy, CPU, seed=5)[0].score.weight)
-    assert not torch.equal(first, new_reward_model(policy, CPU, seed=6)[0].score.weight)
+    assert torch.equal(first, new_network(policy, SCALAR, CPU, seed=5)[0].score.weight)
+    assert not torch.equal(first, new_network(policy, SCALAR, CPU, seed=6)[0].score.weight)
     wide = save_tiny_policy(tmp_path / "wide", hidden=1024, layers=1)
-    weight = new_reward_model(wide, CPU, seed=0)[0].score.weight
+    weight = new_network(wide, SCALAR, CPU, seed=0)[0].score.weight
     assert weight.std().item() == pytest.approx(1 / math.sqrt(1025), rel=0.1)
 
 
@@ -169,28 +169,57 @@ def test_another_architecture_works_too(tmp_path: Path) -> None:
     )
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    model, _ = new_reward_model(tmp_path, CPU, seed=0)
+    model, _ = new_network(tmp_path, SCALAR, CPU, seed=0)
     assert reward_of(model, ROWS) == pytest.approx([by_definition(model, row) for row in ROWS], abs=1e-5)
 
 
 def test_a_policy_is_not_a_reward_model(policy: Path) -> None:
     with pytest.raises(ArtifactError, match="Is it a policy"):
-        load_reward_model(policy, CPU)
+        load_network(policy, SCALAR, CPU)
 
 
 def test_a_head_with_several_values_is_refused(policy: Path, tmp_path: Path) -> None:
     AutoModelForSequenceClassification.from_pretrained(policy, num_labels=3).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ArtifactError, match="got 3 values"):
-        load_reward_model(tmp_path, CPU)
+        load_network(tmp_path, SCALAR, CPU)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
-        load_reward_model(tmp_path, CPU)
+        load_network(tmp_path, SCALAR, CPU)
 
 
-def test_probabilities_of_both_directions_sum_to_1() -> None:
-    a, b = np.array([0.0, 3.0, -800.0, 1e4]), np.array([0.0, 1.0, 800.0, -1e4])
-    assert (probability(a, b) + probability(b, a)).tolist() == [1.0] * 4
-    assert probability([1.0], [0.0])[0] == pytest.approx(1 / (1 + math.exp(-1)))
+def hidden_of(model: Any, row: Sequence) -> torch.Tensor:
+    """[T, H] last hidden states of one unpadded row."""
+    with torch.no_grad():
+        return model.base_model(input_ids=torch.tensor([[*row.prompt_ids, *row.completion_ids]])).last_hidden_state[0]
+
+
+def test_a_mean_is_over_the_tokens_of_the_completion(model: Any) -> None:
+    """Each token's value is read at that token, the EOS included, whether the prompt's row is shared or not."""
+    wanted = [model.score(hidden_of(model, row)[len(row.prompt_ids) :]).mean().item() for row in ROWS]
+    assert read(model, ROWS, MEAN)[:, 0] == pytest.approx(wanted, abs=1e-5)
+    groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
+    rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
+    with torch.no_grad():
+        shared = readings(model, MEAN, collate_shared(groups, "cpu"))[:, 0].tolist()
+    assert shared == pytest.approx(read(model, rows, MEAN)[:, 0], abs=1e-5)
+
+
+def test_every_position_is_that_of_the_completion_tokens() -> None:
+    batch = collate_shared([([1, 30], ([40, 41, EOS], [42, EOS])), ([1], ([43, EOS], [EOS]))], "cpu")
+    assert batch.input_ids.flatten()[every_position(batch)].tolist() == batch.targets.tolist()
+
+
+def test_a_vector_is_the_head_at_the_last_token(policy: Path) -> None:
+    model, _ = new_network(policy, GPM, CPU, seed=0)
+    found = read(model, ROWS, GPM)
+    assert found.shape == (4, 4)
+    with torch.no_grad():
+        wanted = [model.score(hidden_of(model, row)[-1]).tolist() for row in ROWS]
+    assert found == pytest.approx(np.array(wanted), abs=1e-5)
+
+
+def test_no_rows_have_no_readings(model: Any) -> None:
+    assert read(model, [], SCALAR).shape == (0, 1)

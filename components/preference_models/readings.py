@@ -1,0 +1,111 @@
+"""What a network reads off batches of sequences. The last token is found from lengths, never from the pad id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from components import sequences
+from components.contract import Choice
+from components.preference_models.table import PREFERENCE_MODELS, is_scored
+from components.training.batching import Batch, collate, micro_batches
+from components.training.logprobs import unwrap
+from components.training.runtime import autocast
+
+Array = NDArray[np.float64]
+
+
+def last_positions(batch: Batch) -> Tensor:
+    """[N] flat position in [R * T] of the last token of every sequence.
+
+    A row holds a prompt and its completions one after the other (one completion, or K where they share the prompt):
+    completion k ends where the first k + 1 lengths after the prompt end.
+    """
+    rows = batch.input_ids.shape[0]
+    last_prompt_token = batch.source[batch.lengths.cumsum(0) - batch.lengths]
+    return last_prompt_token + batch.lengths.view(-1, rows).cumsum(0).flatten()
+
+
+def every_position(batch: Batch) -> Tensor:
+    """[M] flat position in [R * T] of every completion token itself (`batch.source` is that of the one before)."""
+    own = batch.source.roll(-1)
+    own[batch.lengths.cumsum(0) - 1] = last_positions(batch)
+    return own
+
+
+def _last(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+    return (head(hidden[last_positions(batch)].float()),)
+
+
+def _every(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+    values = head(hidden[every_position(batch)].float())
+    place = (batch.sequence, batch.offset)
+    padded = values.new_zeros(len(batch.lengths), batch.longest, values.shape[-1]).index_put(place, values)
+    mask = values.new_zeros(len(batch.lengths), batch.longest).index_put(place, torch.ones_like(values[:, 0]))
+    return padded, mask
+
+
+READ: dict[str, Callable[[nn.Module, Tensor, Batch], tuple[Tensor, ...]]] = {"last": _last, "every": _every}
+
+
+def readings(model: nn.Module, kind: Choice, batch: Batch) -> Tensor:
+    """What a kind keeps of every sequence of a batch, fp32, with gradient: its score [N, 1], or its values [N, D].
+
+    The head sees hidden states in fp32 also under autocast: readings are compared, and bf16 has three digits.
+    """
+    inner = unwrap(model)
+    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.shared:  # otherwise rows are right-padded, and causal attention alone keeps padding out
+        arguments |= {"attention_mask": batch.attention_mask, "position_ids": batch.position_ids}
+    hidden = inner.base_model(**arguments)[0].flatten(0, 1)
+    with torch.autocast(hidden.device.type, enabled=False):
+        parts = READ[PREFERENCE_MODELS[kind.name].facts["reads"]](inner.score, hidden, batch)
+        found: Tensor = PREFERENCE_MODELS.bind(kind)(*parts)[:, None] if is_scored(kind.name) else parts[0]
+    return found
+
+
+@torch.no_grad()
+def read_rows(
+    model: nn.Module,
+    kind: Choice,
+    rows: Sequence[sequences.Sequence],
+    *,
+    device: torch.device | str,
+    precision: str,
+    micro_batch_tokens: int,
+    progress: str = "",
+) -> Array:
+    """[n, D] readings of sequences (EOS included), in the order of `rows`; no gradient.
+
+    A reading does not depend on the rows beside it. `progress` names the progress bar; without it there is none.
+    """
+    parts: list[Array] = [np.empty(0)] * len(rows)
+    groups = micro_batches(range(len(rows)), [len(row) for row in rows], micro_batch_tokens)
+    for group in tqdm(groups, desc=progress, disable=not progress, unit="batch"):
+        with autocast(device, precision):
+            found = readings(model, kind, collate([rows[i] for i in group], device))
+        for i, reading in zip(group, found.double().cpu().numpy(), strict=True):
+            parts[i] = reading
+    return np.stack(parts) if parts else np.empty((0, 1))
+
+
+def pair_logits(kind: Choice, first: Tensor, second: Tensor) -> Tensor:
+    """[N] log-odds that the first is preferred, from the readings [N, D] of both; exactly antisymmetric."""
+    if is_scored(kind.name):
+        return (first - second)[..., 0]
+    found: Tensor = PREFERENCE_MODELS.bind(kind)(first, second)
+    return found
+
+
+def probability(logits: ArrayLike) -> Array:
+    """P(first is preferred) = sigmoid(logit), fp64; the negated logit gives exactly 1 - p."""
+    logit = np.asarray(logits, dtype=np.float64)
+    # 1 - p is exact for p in [0.5, 1], and only there: so the side that is preferred is computed, the other follows
+    likely = 0.5 * (1 + np.tanh(np.abs(logit) / 2))
+    return np.where(logit < 0, 1 - likely, likely)

@@ -1,0 +1,1 @@
+"""What a witness says of texts, pairs and comparisons."""
