@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import ParamsError
+from components.errors import ArtifactError, ParamsError
 from components.model_files.weights import read_json
 
 NAMES = (
@@ -89,4 +89,18 @@ def check_new_tokens(limit: int, max_new_tokens: int, where: str) -> None:
         raise ParamsError(
             f"{where}: leaves no room for a prompt in the model's {limit} positions (got {max_new_tokens}). "
             f"Lower it, or choose a model with more positions."
+        )
+
+
+def check_longest(model: Any, longest: int, what: str) -> None:
+    """Raise ArtifactError if a loaded transformers model has fewer positions than the longest row needs.
+
+    The last guard: steps keep to the limits above, and a model without positions for a row would end in an IndexError.
+    """
+    config = getattr(model, "config", None)
+    limit = None if config is None else config_positions(config.to_dict())
+    if limit is not None and longest > limit:
+        raise ArtifactError(
+            f"{what}: the model has fewer positions than a row has tokens (got {longest} > {limit}). Lower "
+            "max_length in feedback_curation, or max_new_tokens, or use a model with more positions."
         )

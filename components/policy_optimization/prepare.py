@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from components.contract import Input, Inputs, Outputs
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError
+from components.model_files.positions import row_limit
 from components.policy_optimization import mismatched, reference
 from components.policy_optimization.data import Example, Examples, read_examples
 from components.policy_optimization.mismatched import Mismatch
@@ -40,19 +41,19 @@ class Data:
     validation_mismatched: np.ndarray | None
 
 
-def read(dataset: Path, tokenizer: Any, objective: Objective, params: Params, model: Any) -> dict[str, Examples]:
-    """Train and validation examples. Raises ParamsError if rows may be longer than the model has positions,
-    ArtifactError if there is nothing to train on."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and params.max_length > limit:
-        raise ParamsError(f"max_length: the model has fewer positions (got {params.max_length} > {limit}). Lower it.")
+def read(dataset: Path, tokenizer: Any, objective: Objective, params: Params, policy: Path) -> dict[str, Examples]:
+    """Train and validation examples, no longer than `max_length` and the positions of the policy in `policy`.
+
+    Raises ArtifactError if there is nothing to train on.
+    """
+    limit = row_limit(policy, params.max_length)
     splits = {
         split: read_examples(
             dataset / f"{split}.jsonl",
             tokenizer,
             family=objective.family,
             keep_ties=objective.keeps_ties,
-            max_length=params.max_length,
+            max_length=limit,
         )
         for split in ("train", "validation")
     }

@@ -21,6 +21,7 @@ from components.policy_optimization.scoring import Scorer, lengths, share_prompt
 from components.training import distributed, scoring_check, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
+from components.training.lora_targets import check_targets
 from components.training.runtime import device_of, load_policy, save_policy, setup
 
 
@@ -30,7 +31,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective)
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
-    splits = prepare.read(inputs["dataset"].path, tokenizer, objective, params, model)
+    check_targets(model, params.lora, "policy_optimization.lora.targets")
+    splits = prepare.read(inputs["dataset"].path, tokenizer, objective, params, inputs["policy"].path)
     shared = distributed.everywhere(share_prompts(params.shared_prompts, model, splits["train"].items), device)
     scorer = Scorer(shared, device, params.compute.precision, params.optimization.micro_batch_tokens)
     data = prepare.with_reference(params, inputs, outputs, objective, scorer, model, tokenizer, splits)

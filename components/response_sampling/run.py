@@ -12,6 +12,7 @@ from typing import Any
 from components.contract import Inputs, Metrics, Outputs, dump
 from components.errors import RecordError
 from components.generation.sample import Generation, sample
+from components.model_files.positions import prompt_limit
 from components.records import messages, prompt_key, prompt_share, read_records, write_lines
 from components.response_sampling.params import Params
 from components.sequences.tokenize import encode_prompt
@@ -96,8 +97,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
     excluded: Counter[str] = Counter()
     distinct = list(_distinct(inputs["prompts"].path / "records.jsonl", params.held_out, excluded))
-    context = getattr(model.config, "max_position_embeddings", None)
-    room = None if context is None else context - params.sampler.max_new_tokens
+    room = prompt_limit(
+        inputs["policy"].path, params.sampler.max_new_tokens, "response_sampling.sampler.max_new_tokens"
+    )
     fitting = _fitting(_chosen(distinct, params.n_prompts, params.seed), tokenizer, room, excluded)
     if not fitting:
         raise RecordError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from components.contract import Choice, Inputs, Metrics, Outputs, dump
 from components.errors import ArtifactError
+from components.model_files.positions import row_limit
 from components.objectives import bind, needs
 from components.preference_models import is_scored
 from components.preference_models.model import write_card
@@ -23,6 +24,7 @@ from components.sequences.read import keeps_ties
 from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
+from components.training.lora_targets import check_targets
 from components.training.runtime import setup
 
 MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation on the card
@@ -32,7 +34,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     """Write the preference_model artifact; returns its metrics."""
     device = setup(params.compute, params.seed)
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
-    splits = _read(params, inputs, model, tokenizer)
+    check_targets(model, params.lora, "reward_modeling.lora.targets")
+    splits = _read(params, inputs, tokenizer)
     model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
     trained = train(
         model,
@@ -56,9 +59,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     return metrics
 
 
-def _read(params: Params, inputs: Inputs, model: Any, tokenizer: Any) -> dict[str, Examples]:
+def _read(params: Params, inputs: Inputs, tokenizer: Any) -> dict[str, Examples]:
     """All splits; ties stay in training for objectives that learn a probability, and are never evaluated."""
-    limit = min(params.max_length, getattr(model.config, "max_position_embeddings", params.max_length))
+    limit = row_limit(inputs["base"].path, params.max_length)
     soft = keeps_ties("pair", needs(params.objective.name))
     splits = {
         name: read_examples(

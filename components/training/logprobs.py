@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from components import sequences
+from components.model_files.positions import check_longest
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.runtime import autocast
 
@@ -53,8 +54,9 @@ def sequence_logprobs(
 ) -> list[list[float]]:
     """Log-probability of every completion token of every row, in the order of `rows`; no gradient.
 
-    `progress` names the progress bar; without it there is none.
+    `progress` names the progress bar; without it there is none. Raises ArtifactError for a row longer than the model.
     """
+    check_longest(model, max(map(len, rows), default=0), "log-probabilities")
     results: list[list[float]] = [[] for _ in rows]
     groups = micro_batches(range(len(rows)), [len(row) for row in rows], micro_batch_tokens)
     for group in tqdm(groups, desc=progress, disable=not progress, unit="batch"):

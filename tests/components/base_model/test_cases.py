@@ -174,10 +174,11 @@ def test_rope_by_batch(policy: Any) -> None:
     folder, _ = policy("rope_by_batch")
     assert row_limit(folder, 1024) == 64
     model, _ = load_policy(folder, Compute(threads=1))
-    short, longest, longer = (Sequence([5] * 10, list(range(20, 10 + n))) for n in (30, 64, 200))
-    alone, beside, beyond = (_logps(model, rows)[0] for rows in ([short], [short, longest], [short, longer]))
+    short, longest, longer = (Sequence([5] * 10, list(range(20, 10 + n))) for n in (30, 64, 65))
+    alone, beside = (_logps(model, rows)[0] for rows in ([short], [short, longest]))
     assert beside == pytest.approx(alone, abs=1e-5)
-    assert beyond != pytest.approx(alone, abs=1e-3)  # what the limit is for
+    with pytest.raises(ArtifactError, match=r"log-probabilities: the model has fewer positions .*\(got 65 > 64\)"):
+        _logps(model, [short, longer])
 
 
 def _logps(model: Any, rows: list[Sequence]) -> list[list[float]]:
