@@ -1,20 +1,20 @@
-"""Votes -> one consensus record per comparison (AGG-01, AGG-07). A new record, never an overwritten one."""
+"""Votes -> one consensus record per comparison. A new record, never an overwritten one."""
 
 from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.errors import ParamsError, nearest
 from components.feedback_curation.params import Aggregation
-from components.feedback_curation.votes import Vote, votes
-from components.records import Record, make_record, validate, votes_to_probability
+from components.records import Record, make_record, validate
+from components.votes.ballots import BESIDE, COMPARING, Decision, Vote, votes
+from components.votes.table import AGGREGATIONS
 
 CODE = "feedback_curation@1"
-_BESIDE = ("both_bad", "incomparable")  # outcomes that say something, but not which side
 
 
 @dataclass
@@ -35,22 +35,45 @@ def aggregate(records: Sequence[Record], params: Aggregation, run_id: str) -> Ag
     """
     _check_weights(records, params.weights)
     out = Aggregated()
-    grouped: dict[tuple[str, ...], list[Vote]] = defaultdict(list)
-    for vote in votes(records):
-        group = vote.kind if params.groups == "kind" else "all"
-        grouped[(group, *vote.key)].append(vote)
-    for ballots in grouped.values():
-        cast = [vote for vote in ballots if vote.outcome != "skip"]
-        out.left_out["skipped vote"] += len(ballots) - len(cast)
-        if cast:
-            out.n_votes[len(cast)] += 1
-            out.records.append(consensus(cast, params, run_id))
+    polls = _polls(records, params, out.left_out)
+    decisions = _decide(polls, params)
+    for place, poll in polls.items():
+        out.n_votes[len(poll)] += 1
+        out.records.append(consensus(poll, decisions[place], params, run_id))
     for record in records:
         if rest := _without_comparisons(record, params.weights, run_id, out.left_out):
             out.records.append(rest)
     for record in out.records:
         validate(record)
     return out
+
+
+Place = tuple[str, tuple[str, ...]]  # (group of annotators, comparison)
+
+
+def _polls(records: Iterable[Record], params: Aggregation, left_out: Counter[str]) -> dict[Place, list[Vote]]:
+    """The votes of a group on a comparison, in order of first appearance; skips are counted."""
+    polls: dict[Place, list[Vote]] = defaultdict(list)
+    for vote in votes(records):
+        poll = polls[vote.kind if params.groups == "kind" else "all", vote.key]
+        if vote.outcome == "skip":
+            left_out["skipped vote"] += 1
+        else:
+            poll.append(vote)
+    return {place: poll for place, poll in polls.items() if poll}
+
+
+def _decide(polls: Mapping[Place, list[Vote]], params: Aggregation) -> dict[Place, Decision]:
+    """What the chosen rule makes of every poll. A rule sees all polls of a group at once, and no other group's."""
+    rule = AGGREGATIONS.bind(params.method)
+    by_group: dict[str, list[Place]] = defaultdict(list)
+    for place in polls:
+        by_group[place[0]].append(place)
+    return {
+        place: decision
+        for places in by_group.values()
+        for place, decision in zip(places, rule([polls[place] for place in places]), strict=True)
+    }
 
 
 def _check_weights(records: Iterable[Record], weights: dict[str, float]) -> None:
@@ -67,32 +90,6 @@ def _weight(record: Record, weights: dict[str, float]) -> float:
     return float(record["quality"].get("weight", 1.0)) * weights.get(kind, 1.0) * weights.get(source, 1.0)
 
 
-def decide(cast: Sequence[Vote], params: Aggregation) -> tuple[str, float | None]:
-    """(outcome, P(a)). An even count is a tie, never a draw of lots. P(a) is None if nobody compared the two.
-
-    A single vote keeps the probability its annotator gave: there is nothing to aggregate. Otherwise majority counts
-    verdicts, and vote_share sums the probabilities where there are any.
-    """
-    if len(cast) == 1 and (cast[0].outcome in _BESIDE or cast[0].p_a is not None):
-        return cast[0].outcome, cast[0].p_a
-    counts = Counter(vote.outcome for vote in cast)
-    most = max(counts.values())
-    top = [outcome for outcome, count in counts.items() if count == most]
-    winner = top[0] if len(top) == 1 else "tie"
-    comparing = [vote for vote in cast if vote.outcome not in _BESIDE]
-    if not comparing or (params.method == "majority" and winner in _BESIDE):
-        return winner, None
-    if params.method == "majority":
-        share = votes_to_probability(counts["a"], counts["b"], counts["tie"], params.smoothing)
-        return winner, 0.5 if winner == "tie" else share.p_a
-    soft = [_HARD[vote.outcome] if vote.p_a is None else vote.p_a for vote in comparing]
-    p_a = round(votes_to_probability(sum(soft), len(soft) - sum(soft), 0, params.smoothing).p_a, 12)
-    return "a" if p_a > 0.5 else "b" if p_a < 0.5 else "tie", p_a
-
-
-_HARD = {"a": 1.0, "b": 0.0, "tie": 0.5}
-
-
 def _strength(cast: Sequence[Vote], outcome: str) -> dict[str, Any]:
     """Mean signed strength of the votes that gave one on the same scale, if it points to the winner."""
     given = [(vote.outcome, *vote.strength) for vote in cast if vote.strength is not None]
@@ -105,10 +102,10 @@ def _strength(cast: Sequence[Vote], outcome: str) -> dict[str, Any]:
     return {"strength": abs(mean), "strength_scale": [0, given[0][2]]}
 
 
-def consensus(cast: Sequence[Vote], params: Aggregation, run_id: str) -> Record:
+def consensus(cast: Sequence[Vote], decision: Decision, params: Aggregation, run_id: str) -> Record:
     """The consensus record: its pair, the distribution of the votes with their number, and all voters as parents."""
     first = cast[0]
-    outcome, p_a = decide(cast, params)
+    outcome, p_a = decision
     judgment: dict[str, Any] = {"type": "pairwise", "a": "a", "b": "b", "outcome": outcome}
     if p_a is not None:
         judgment["p_a"] = p_a
@@ -118,7 +115,7 @@ def consensus(cast: Sequence[Vote], params: Aggregation, run_id: str) -> Record:
     if len(cast) == 1 and first.shown_first:
         judgment["shown_order"] = ["a", "b"] if first.shown_first == "a" else ["b", "a"]
     counts = Counter(vote.outcome for vote in cast)
-    options = ["a", "b", "tie", *(name for name in _BESIDE if name in counts)]
+    options = [*COMPARING, *sorted(BESIDE & set(counts))]
     shares = [counts[name] / len(cast) for name in options]
     candidates = {candidate["cid"]: candidate for candidate in first.record["candidates"]}
     sides = [{**copy.deepcopy(candidates[cid]), "cid": side} for cid, side in zip(first.cids, "ab")]
@@ -150,7 +147,7 @@ def _annotator(cast: Sequence[Vote], params: Aggregation) -> dict[str, Any]:
     revision = _joined(person.get("revision", "") for person in people)
     instructions = _joined(person["instructions_rev"] for person in people)
     if len(kinds) > 1:
-        revision, instructions = f"{CODE} {params.method}", instructions or "mixed"
+        revision, instructions = f"{CODE} {params.method.name}@{params.method.revision}", instructions or "mixed"
     return {
         "id": f"consensus:{'+'.join(kinds)}",
         "kind": kinds[0] if len(kinds) == 1 else "heuristic",

@@ -14,6 +14,7 @@ import jinja2
 from components.feedback_curation.gate import REMEDIES, Gated
 from components.records import FLAGS, RULES, Record
 from components.records.importers import IMPORT_RULES
+from components.votes.table import AGGREGATIONS, AGREEMENTS
 
 SAMPLE = 10
 BINS = 32
@@ -38,6 +39,8 @@ def write_card(
         title=title,
         s=summary,
         kinds=summary["annotators"]["by_kind"],
+        agreements=[(row.name, row.facts["label"]) for row in AGREEMENTS],
+        rule=AGGREGATIONS[summary["aggregation"]["method"]["name"]],
         histogram=histogram(lengths, summary["tokens"]["max_length"]),
         quarantine=quarantine_table(quarantine),
         flags={name: (count, _sentence(FLAGS[name])) for name, count in summary["flags"].items()},

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from components.contract.params import Choice
 from components.errors import ParamsError
+from components.votes.table import AGGREGATIONS
 
 
 @dataclass(frozen=True)
 class Aggregation:
     """How several votes on one comparison become one record."""
 
-    method: Literal["majority", "vote_share"] = "majority"
-    """majority (AGG-01): most votes win, an equal number is a tie; vote_share: the side above 0.5 of the share wins"""
+    method: Annotated[Choice, AGGREGATIONS] = field(default_factory=lambda: Choice("majority"))
+    """the rule that decides, with its knobs (docs/aggregations.md)"""
     groups: Literal["kind", "together"] = "kind"
     """kind: humans, judges and heuristics give one record each; together: all their votes are counted as one group"""
-    smoothing: float = 1.0
-    """alpha of P(a) = (n_a + n_tie/2 + alpha) / (n + 2 alpha) (CONV-05); 0 gives the plain vote share"""
     weights: dict[str, float] = field(default_factory=dict)
     """training weight by annotator kind or by source; both apply; 1 for what is not named"""
 
     def check(self) -> None:
-        if self.smoothing < 0:
-            raise ParamsError(f"smoothing: must be >= 0 (got {self.smoothing}). 1 is the usual value.")
         for name, weight in self.weights.items():
             if weight <= 0:
                 raise ParamsError(f"weights.{name}: must be above 0 (got {weight}). Leave the feedback out instead.")

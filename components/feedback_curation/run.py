@@ -10,17 +10,17 @@ from typing import Any
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import DataError
 from components.feedback_curation.aggregate import aggregate
-from components.feedback_curation.agreement import study
 from components.feedback_curation.card import write_card
 from components.feedback_curation.collect import Collected, collect
 from components.feedback_curation.gate import Gated, gate, refuse_long
 from components.feedback_curation.params import Params
 from components.feedback_curation.split import flip, split
 from components.feedback_curation.summary import metrics, summarize
-from components.feedback_curation.votes import votes
 from components.model_files.positions import prompt_limit, row_limit
 from components.records import write_lines, write_records
 from components.training.runtime import load_tokenizer
+from components.votes.agreement import study
+from components.votes.ballots import votes
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:

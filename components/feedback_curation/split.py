@@ -6,7 +6,6 @@ import copy
 import hashlib
 from typing import Any
 
-from components.feedback_curation.votes import SWAPPED
 from components.records import (
     Record,
     prompt_key,
@@ -15,6 +14,7 @@ from components.records import (
     shared_prompts,
     split_of,
 )
+from components.votes.ballots import SWAPPED
 
 SPLITS = ("train", "validation", "test")
 

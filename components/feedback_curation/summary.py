@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
+from components.contract.params import dump
 from components.feedback_curation.aggregate import Aggregated
 from components.feedback_curation.collect import Collected, near_identical
 from components.feedback_curation.gate import Gated, length_summary
 from components.feedback_curation.params import Params
 from components.records import Record, comparisons, flags, prompt_key
+from components.votes.table import AGREEMENTS
 
 
 def _count(names: Iterable[Any]) -> dict[str, int]:
@@ -52,7 +53,7 @@ def summarize(
         "span_labels": {"declared": list(params.span_labels), "found": _count(spans)},
         "quarantined_by_rule": _count(row["rule"] for row in collected.quarantine + gated.quarantine),
         "near_identical": near_identical(gated.records),
-        "aggregation": asdict(params.aggregation)
+        "aggregation": dump(params.aggregation)
         | {
             "votes_per_comparison": {str(n): count for n, count in sorted(aggregated.n_votes.items())},
             "left_out": {reason: count for reason, count in sorted(aggregated.left_out.items()) if count},
@@ -99,10 +100,7 @@ def metrics(summary: dict[str, Any]) -> dict[str, Any]:
         "max_tokens": max(split["tokens"].get("max", 0) for split in splits.values()),
     }
     for kind, study in summary["annotators"]["by_kind"].items():
-        for name in ("percent_agreement", "krippendorff_alpha", "agreement_with_others", *_BIASES):
-            if study[name]["value"] is not None:
-                found[f"{name}/{kind}"] = study[name]
+        for row in AGREEMENTS:
+            if study[row.name]["value"] is not None:
+                found[f"{row.name}/{kind}"] = study[row.name]
     return found
-
-
-_BIASES = ("first_shown_wins", "longer_wins")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
+from components.contract.params import Choice
 from components.errors import ParamsError
-
-HUMAN = ("human", "in_situ_user")
+from components.records.importers.table import IMPORTERS
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Generator:
 
 @dataclass(frozen=True)
 class Params:
-    format: Literal["auto", "records", "labels", "hh", "trl"] = "auto"
-    """native format of the files; auto tells it by their columns, file by file"""
+    format: Annotated[Choice, IMPORTERS] = field(default_factory=lambda: Choice("auto"))
+    """native format of the files, an importer (docs/importers.md); auto tells it by their columns, file by file"""
     files: str = "**/*"
     """glob for the files of a folder; they are read in sorted order"""
     source: str = "{file}"

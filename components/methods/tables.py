@@ -5,6 +5,20 @@ from __future__ import annotations
 from components.contract.table import Table
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
+from components.records.conversions import CONVERSIONS
+from components.records.importers.table import IMPORTERS
 from components.sequences.table import VIEWS
+from components.votes.table import AGGREGATIONS, AGREEMENTS
 
-TABLES: dict[str, Table] = {table.name: table for table in (OBJECTIVES, PREFERENCE_MODELS, VIEWS)}
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        IMPORTERS,
+        CONVERSIONS,
+        AGGREGATIONS,
+        AGREEMENTS,
+        VIEWS,
+        PREFERENCE_MODELS,
+        OBJECTIVES,
+    )
+}

@@ -1,6 +1,6 @@
-"""Conversions between kinds of judgment (CONV-01, 02, 05, 08 of the method specification). Pure functions.
+"""Conversions between kinds of judgment: rows of the table CONVERSIONS. Pure functions.
 
-Each docstring lists what is lost. Nothing vanishes: what gives no pair is counted by reason.
+Nothing vanishes: what gives no pair is counted by reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
+from components.contract.ranges import NonNegative
+from components.contract.table import Table
 from components.errors import RecordError
+
+CONVERSIONS = Table(
+    "conversions",
+    "conversion",
+    "components.records.conversions",
+    "How one kind of judgment becomes another, and what is lost on the way.",
+    facts=("method", "source", "lost"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +77,17 @@ class VoteShare:
     n: int
 
 
-def scores_to_pairs(scores: Iterable[Scored], delta: float = 0.0) -> Converted:
-    """CONV-01: every two scores with the same key become a pair; outcome = sign(difference), strength = |difference|.
+@CONVERSIONS.row(
+    method="CONV-01",
+    source="Ouyang et al. 2022; UltraFeedback",
+    lost="the absolute level",
+)
+def scores_to_pairs(scores: Iterable[Scored], *, delta: NonNegative = 0.0) -> Converted:
+    """Every two scores with the same key become a pair; outcome = sign(difference), strength = |difference|.
 
     Give values that are higher for the better item. |difference| < delta gives no pair, = delta does; with delta 0,
     equal scores are ties. Never compares across annotators: pool z-scores first and leave the annotator out of the key.
-    Lost: the absolute level. Raises RecordError for a negative delta.
+    Raises RecordError for a negative delta.
     """
     if delta < 0:
         raise RecordError(
@@ -99,10 +114,15 @@ def scores_to_pairs(scores: Iterable[Scored], delta: float = 0.0) -> Converted:
     return Converted(pairs, dropped)
 
 
+@CONVERSIONS.row(
+    method="CONV-02",
+    source="Ouyang et al. 2022, sec. 3.5",
+    lost="the order of more than two at once, and ties",
+)
 def ranking_to_pairs(tiers: Sequence[Sequence[str]], group: str) -> Converted:
-    """CONV-02: all pairs over different tiers (best tier first), each of weight 1 / number of pairs.
+    """All pairs over different tiers (best tier first), each of weight 1 / number of pairs.
 
-    Lost: the order of more than two at once, and ties (a tier invents no order). All tied: no pair, counted.
+    A tier invents no order. All tied: no pair, counted.
     """
     ranked = [(rank, cid) for rank, tier in enumerate(tiers) for cid in tier]
     decided = [(better[1], worse[1]) for better, worse in combinations(ranked, 2) if better[0] < worse[0]]
@@ -111,11 +131,12 @@ def ranking_to_pairs(tiers: Sequence[Sequence[str]], group: str) -> Converted:
     return Converted([Pair(a, b, "a", 0.0, 1.0 / len(decided), group) for a, b in decided])
 
 
-def votes_to_probability(n_a: float, n_b: float, n_tie: float = 0, alpha: float = 1.0) -> VoteShare:
-    """CONV-05: p_a = (n_a + n_tie/2 + alpha) / (n + 2 alpha), with n kept beside it.
+@CONVERSIONS.row(method="CONV-05", source="", lost="who voted what, and the share of ties")
+def votes_to_probability(n_a: float, n_b: float, n_tie: float = 0, *, alpha: NonNegative = 1.0) -> VoteShare:
+    """p_a = (n_a + n_tie/2 + alpha) / (n + 2 alpha), with n kept beside it.
 
-    Counts may be fractional (a judge's own probability is that much of a vote). Lost: who voted what, and the share of
-    ties. Raises RecordError for negative counts, or for no votes without smoothing.
+    Counts may be fractional (a judge's own probability is that much of a vote). Raises RecordError for negative counts,
+    or for no votes without smoothing.
     """
     n = n_a + n_b + n_tie
     if min(n_a, n_b, n_tie, alpha) < 0 or n + 2 * alpha == 0:
@@ -124,11 +145,13 @@ def votes_to_probability(n_a: float, n_b: float, n_tie: float = 0, alpha: float 
     return VoteShare((n_a + n_tie / 2 + alpha) / (n + 2 * alpha), round(n))
 
 
+@CONVERSIONS.row(
+    method="CONV-08",
+    source="",
+    lost="that the labels were absolute: two good answers look as different from a bad one as two bad ones do",
+)
 def binary_to_pairs(labels: Iterable[Labelled]) -> Converted:
-    """CONV-08: every desirable x undesirable item with the same key becomes a pair; the rest stays unpaired, counted.
-
-    Lost: that the labels were absolute (two good answers look as different from a bad one as two bad ones do).
-    """
+    """Every desirable x undesirable item with the same key becomes a pair; the rest stays unpaired, counted."""
     sides: dict[Hashable, tuple[list[Labelled], list[Labelled]]] = defaultdict(lambda: ([], []))
     for label in labels:
         sides[label.key][0 if label.value else 1].append(label)

@@ -56,7 +56,7 @@ SCALE = {"min": float, "max": float, "step?": float, "type": frozenset({"ordinal
 ANSWER = {"q": str, "answer": frozenset({"yes", "no", "na"}), "weight": float}
 ELSEWHERE = {"record_id": str, "cid": str}
 JUDGMENTS: dict[str, dict[str, Any]] = {
-    "pairwise": {
+    "pairwise": {  # FMT-01, FMT-02 (outcome tie), FMT-13 (strength, p_a), FMT-15 (with the record's context)
         "a": str,
         "b": str,
         "outcome": OUTCOMES,
@@ -66,10 +66,11 @@ JUDGMENTS: dict[str, dict[str, Any]] = {
         "shown_order?": (str, str),
         "criterion?": str,
     },
-    "ranking": {"tiers": [[str]], "complete": bool, "top_k?": int},
+    "ranking": {"tiers": [[str]], "complete": bool, "top_k?": int},  # FMT-04
+    # One per attribute: FMT-05, FMT-06.
     "score": {"cid": str, "attribute": str, "value": float, "scale": SCALE, "higher_is_better": bool},
-    "binary": {"cid": str, "attribute": str, "value": bool},
-    "span": {
+    "binary": {"cid": str, "attribute": str, "value": bool},  # FMT-07
+    "span": {  # FMT-08
         "cid": str,
         "part": int,
         "start": int,
@@ -78,14 +79,14 @@ JUDGMENTS: dict[str, dict[str, Any]] = {
         "label": str,
         "severity?": str,
     },
-    "step": {"cid": str, "steps": [{"start": int, "end": int, "label": frozenset({-1, 0, 1})}]},
-    "token": {"cid": str, "tokenizer_rev": str, "weights": [float]},
-    "critique": {"cid?": str, "pair?": (str, str), "text": str, "verdict?": str},
-    "rationale": {"of": int, "text": str, "author": str},
-    "edit": {"from": str, "to": str, "direction": frozenset({"improve", "degrade"}), "minimal": bool},
+    "step": {"cid": str, "steps": [{"start": int, "end": int, "label": frozenset({-1, 0, 1})}]},  # FMT-09
+    "token": {"cid": str, "tokenizer_rev": str, "weights": [float]},  # FMT-10
+    "critique": {"cid?": str, "pair?": (str, str), "text": str, "verdict?": str},  # FMT-11, and trace
+    "rationale": {"of": int, "text": str, "author": str},  # FMT-12
+    "edit": {"from": str, "to": str, "direction": frozenset({"improve", "degrade"}), "minimal": bool},  # FMT-03
     "checklist": {"cid": str, "items": [ANSWER]},
-    "joint": {"a": ELSEWHERE, "b": ELSEWHERE, "outcome": OUTCOMES},
-    "implicit": {
+    "joint": {"a": ELSEWHERE, "b": ELSEWHERE, "outcome": OUTCOMES},  # FMT-14
+    "implicit": {  # FMT-16
         "cid": str,
         "signal": frozenset({"followup", "regenerate", "copy", "click", "dwell", "vote"}),
         "text?": str,
@@ -94,9 +95,9 @@ JUDGMENTS: dict[str, dict[str, Any]] = {
         "sat": frozenset({"sat", "dsat", "none"}),
         "p?": float,
     },
-    "hindsight": {"cid": str, "outcome_text": str, "simulated": bool, "rating": float},
+    "hindsight": {"cid": str, "outcome_text": str, "simulated": bool, "rating": float},  # FMT-17
     "trace": {"cid": str, "calls": [{"tool": str, "input": str, "observation": str}], "conclusion": str},
-    "distribution": {"over": [str], "probs": [float], "n?": int},
+    "distribution": {"over": [str], "probs": [float], "n?": int},  # FMT-18
 }
 ANNOTATOR = {
     "id": str,

@@ -30,7 +30,7 @@ class Comparison:
 
     `probability`: P(chosen preferred), 1.0 for a hard label, 0.5 for a tie. `margin`: strength as a share of its scale,
     so that sets with other scales train side by side, 0 if none was given; `strength`: the strength as it was stated.
-    `group`: comparisons of one group share completions; keep them in one batch.
+    `group`: the record or prompt it came from; the pairs of one ranking share theirs, and their weights add up to one.
     """
 
     messages: tuple[Message, ...]

@@ -8,6 +8,7 @@ from typing import Any
 from components.records.build import complete, make_record, simple_task
 from components.records.importers.columns import check_columns, choice, number, refuse, text
 from components.records.importers.options import Options
+from components.records.importers.table import IMPORTERS
 from components.records.schema import Record
 
 _NEEDED = ("prompt", "response_a", "response_b", "annotator", "choice")
@@ -19,6 +20,12 @@ def is_labels(row: dict[str, Any]) -> bool:
     return {"prompt", "response_a", "response_b", "choice"} <= set(row)
 
 
+@IMPORTERS.row(
+    method=("CONV-14", "SRC-01"),
+    source="",
+    columns="prompt, response_a, response_b, annotator, choice (one vote a line)",
+    matches=is_labels,
+)
 def labels(row: dict[str, Any], options: Options) -> Record:
     """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}; one record per vote.
 
@@ -63,6 +70,12 @@ def is_record(row: dict[str, Any]) -> bool:
     return {"task", "candidates", "judgments"} <= set(row)
 
 
+@IMPORTERS.row(
+    method="CONV-14",
+    source="",
+    columns="task, candidates, judgments, ... (preflow records)",
+    matches=is_record,
+)
 def records(row: dict[str, Any], options: Options) -> Record:
-    """preflow records (FMT-00), as exported or written by another tool. What they say about themselves is kept."""
+    """preflow records, as exported or written by another tool. What they say about themselves is kept."""
     return complete(row)

@@ -9,6 +9,7 @@ from components.records.build import make_record, simple_task
 from components.records.canonical import sha256
 from components.records.importers.columns import chat, check_columns, refuse, text
 from components.records.importers.options import Options
+from components.records.importers.table import IMPORTERS
 from components.records.schema import Record
 
 Messages = list[dict[str, str]]
@@ -40,6 +41,12 @@ def is_hh(row: dict[str, Any]) -> bool:
     return all(isinstance(side, str) and side.startswith("\n\nHuman:") for side in sides)
 
 
+@IMPORTERS.row(
+    method=("CONV-14", "SRC-02"),
+    source="Bai et al. 2022, the HH-RLHF files",
+    columns="chosen, rejected (dialogues that start with '\\n\\nHuman:')",
+    matches=is_hh,
+)
 def hh(row: dict[str, Any], options: Options) -> Record:
     """HH-RLHF: {chosen, rejected}, each a whole dialogue of `\\n\\nHuman:` and `\\n\\nAssistant:` turns.
 
@@ -71,6 +78,12 @@ def is_trl(row: dict[str, Any]) -> bool:
     return "chosen" in row and "rejected" in row and not is_hh(row)
 
 
+@IMPORTERS.row(
+    method="CONV-14",
+    source="TRL, preference dataset layout",
+    columns="chosen, rejected, and prompt or a shared start",
+    matches=is_trl,
+)
 def trl(row: dict[str, Any], options: Options) -> Record:
     """TRL preference layout: {prompt, chosen, rejected}, text or chats; without `prompt` both sides start with it.
 

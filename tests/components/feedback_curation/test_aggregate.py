@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.contract import build
-from components.errors import ParamsError
+from components.errors import DataError, ParamsError
 from components.feedback_curation.aggregate import aggregate
 from components.feedback_curation.params import Aggregation, Params
 from components.records import candidate_text, comparisons, validate
@@ -24,9 +24,15 @@ def votes(outcomes: str, **more: Any) -> list[dict[str, Any]]:
     return [pair(word[letter], annotator=f"p{i}", **more) for i, letter in enumerate(outcomes)]
 
 
-def decided(records: list[dict[str, Any]], **params: Any) -> tuple[str, str | None, float | None]:
+def by(method: str = "majority", **knobs: Any) -> Aggregation:
+    return build(Aggregation, {"method": {"name": method, **knobs}}, "aggregation")
+
+
+def decided(
+    records: list[dict[str, Any]], method: str = "majority", **knobs: Any
+) -> tuple[str, str | None, float | None]:
     """(outcome, preferred text, p of the preferred text or of side a) of the only consensus."""
-    (found,) = aggregate(records, Aggregation(**params), "run").records
+    (found,) = aggregate(records, by(method, **knobs), "run").records
     judgment = found["judgments"][0]
     p = judgment.get("p_a")
     if judgment["outcome"] in ("a", "b"):
@@ -203,7 +209,8 @@ def test_a_shown_order_survives_for_a_single_vote() -> None:
 @pytest.mark.parametrize(
     ("params", "field"),
     [
-        ({"aggregation": {"smoothing": -1.0}}, "aggregation.smoothing"),
+        ({"aggregation": {"method": {"name": "majority", "smoothing": -1.0}}}, "aggregation.method.smoothing"),
+        ({"aggregation": {"method": {"name": "mean"}}}, "aggregation.method.name"),
         ({"aggregation": {"weights": {"human": 0}}}, "aggregation.weights.human"),
         ({"validation": 0.6, "test": 0.4}, "validation"),
         ({"label_flip": 2.0}, "label_flip"),
@@ -235,6 +242,19 @@ def test_whatever_the_votes_every_consensus_is_valid_and_every_vote_is_in_one(
         more = {} if p is None or outcome not in ("a", "b") else {"p_a": p if outcome == "a" else round(1 - p, 2)}
         texts = ("Seven", "Blue") if swapped else ("Blue", "Seven")
         records.append(pair(outcome, texts=texts, annotator=f"p{i}", kind=kind, **more))
-    found = aggregate(records, build(Aggregation, {"method": method, "groups": groups}, "p"), "r")
+    found = aggregate(records, build(Aggregation, {"method": {"name": method}, "groups": groups}, "p"), "r")
     behind = sum(r["judgments"][1]["n"] for r in found.records)
     assert behind + found.left_out["skipped vote"] == len(cast)
+
+
+def test_a_rule_sees_every_poll_of_a_group_and_none_of_another() -> None:
+    """Two people who contradict each other decide nothing by themselves; a judge's votes do, counted together."""
+    records = [*votes("ab"), *votes("aaa", prompt="Other?", kind="llm")]
+    records += [pair("a", prompt="Third?", annotator="p0"), pair("a", prompt="Third?", annotator="p2")]
+    learnt = {"method": {"name": "dawid_skene"}}
+    apart = aggregate(records, build(Aggregation, learnt, "p"), "r").records
+    assert [r["annotator"]["kind"] for r in apart] == ["human", "llm", "human"]
+    with pytest.raises(DataError, match="dawid_skene"):
+        aggregate(records[:2] + records[2:5], build(Aggregation, learnt, "p"), "r")
+    together = aggregate(records, build(Aggregation, learnt | {"groups": "together"}, "p"), "r").records
+    assert len(together) == 3

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from components.artifacts import content_id
-from components.contract import Record, build, run_component
+from components.contract import Record, build, dump, run_component
 from components.errors import DataError, ParamsError
 from components.human_feedback.params import Params
 from components.human_feedback.run import sample
 from components.records import prompt_key, read_records, validate
+from tests.components.records.importer_cases import POST
 from tests.components.records.samples import pair
 
 GOOD = [{"prompt": f"Question {i}?", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(8)]
@@ -114,6 +115,22 @@ def test_the_sample_keeps_prompts_whole_and_grows_with_its_limit() -> None:
     assert sample(records, 0, seed=1) == sample(records, 60, seed=1) == records
 
 
+def test_a_named_importer_is_part_of_what_the_step_is_with_its_knobs_and_revision() -> None:
+    """Whether a knob is written or left to its default; another value, or another revision, is another step."""
+    named = [{"name": "shp"}, {"name": "shp", "ratio_cap": 10.0}, {"name": "shp", "ratio_cap": 5.0}, {"name": "auto"}]
+    dumped = [dump(build(Params, {"format": form}, "p"))["format"] for form in named]
+    assert dumped[0] == dumped[1] == {"name": "shp", "revision": 1, "ratio_cap": 10.0}
+    assert dumped[2]["ratio_cap"] == 5.0
+    assert dumped[3] == {"name": "auto", "revision": 1}
+    assert build(Params, {}, "p") == build(Params, {"format": {"name": "auto"}}, "p")
+
+
+def test_a_named_importer_reads_the_files_with_its_knobs(tmp_path: Path) -> None:
+    _, out = run(tmp_path, write(tmp_path / "shp.jsonl", [POST]), format={"name": "shp", "ratio_cap": 2.0})
+    (record,) = read_records(out / "records.jsonl")
+    assert (record["judgments"][0]["strength"], record["judgments"][0]["strength_scale"]) == (2.0, [0, 2.0])
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [
@@ -121,7 +138,7 @@ def test_the_sample_keeps_prompts_whole_and_grows_with_its_limit() -> None:
         ({"max_quarantine_share": 1.5}, "max_quarantine_share"),
         ({"license": " "}, "license"),
         ({"created_at": "yesterday"}, "created_at"),
-        ({"format": "csv"}, "format"),
+        ({"format": {"name": "csv"}}, "format.name: no such importer"),
         ({"licence": "MIT"}, "Did you mean 'license'"),
     ],
 )

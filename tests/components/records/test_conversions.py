@@ -67,8 +67,8 @@ def test_a_monotone_rescaling_keeps_the_outcomes_at_delta_zero(values: list[int]
 def test_an_affine_rescaling_with_delta_scaled_along_changes_nothing_but_strength(
     values: list[int], delta: int
 ) -> None:
-    before = scores_to_pairs(scored(*values), delta)
-    after = scores_to_pairs(scored(*(3 * v - 7 for v in values)), 3 * delta)
+    before = scores_to_pairs(scored(*values), delta=delta)
+    after = scores_to_pairs(scored(*(3 * v - 7 for v in values)), delta=3 * delta)
     assert [(p.a, p.b, p.outcome, 3 * p.strength) for p in before.pairs] == [
         (p.a, p.b, p.outcome, p.strength) for p in after.pairs
     ]
@@ -77,13 +77,13 @@ def test_an_affine_rescaling_with_delta_scaled_along_changes_nothing_but_strengt
 
 def test_a_non_affine_rescaling_can_change_what_delta_keeps() -> None:
     """Why the invariance above is stated for affine maps only: 0, 1, 2 with delta 1.5, squared, keeps another pair."""
-    assert len(scores_to_pairs(scored(0, 1, 2), 1.5).pairs) == 1
-    assert len(scores_to_pairs(scored(0, 1, 4), 1.5).pairs) == 2
+    assert len(scores_to_pairs(scored(0, 1, 2), delta=1.5).pairs) == 1
+    assert len(scores_to_pairs(scored(0, 1, 4), delta=1.5).pairs) == 2
 
 
 def test_a_negative_delta_is_refused() -> None:
     with pytest.raises(RecordError, match="delta"):
-        scores_to_pairs([], -1)
+        scores_to_pairs([], delta=-1)
 
 
 # --- CONV-02 ranking -> pairs
@@ -138,8 +138,9 @@ def test_many_votes_converge_to_the_share() -> None:
 
 @pytest.mark.parametrize("counts", [(-1, 2, 0, 1), (0, 0, 0, 0), (1, 1, 0, -1)])
 def test_impossible_counts_are_refused(counts: tuple[float, ...]) -> None:
+    *counted, alpha = counts
     with pytest.raises(RecordError, match="counts"):
-        votes_to_probability(*counts)
+        votes_to_probability(*counted, alpha=alpha)
 
 
 # --- CONV-08 binary -> pairs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,55 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.contract.params import Choice
 from components.errors import ArtifactError, DataError, ParamsError
 from components.records import candidate_text, comparisons, messages, validate, write_records
-from components.records.importers import FORMATS, Quarantined, detect, import_file
+from components.records.importers import IMPORTERS, Quarantined, detect, import_file
+from tests.components.records.importer_cases import BAD_ROWS, GOOD, HH, POST, SHP, TRL, VOTES, chat
 from tests.components.records.samples import pair
-
-U, A = "\n\nHuman: ", "\n\nAssistant: "
-HH = [
-    {"chosen": f"{U}Hi{A}Hello!", "rejected": f"{U}Hi{A}Go away."},
-    {"chosen": f"{U}One?{A}1.{U}Two?{A}2.", "rejected": f"{U}One?{A}1.{U}Two?{A}3."},
-    {"chosen": f"{U}Spaces?{A} yes \n", "rejected": f"{U}Spaces?{A}no"},
-]
-TRL = [
-    {"prompt": "Hi", "chosen": "Hello!", "rejected": "Go away."},
-    {"prompt": "One?", "chosen": " 1", "rejected": " 2"},
-    {"prompt": "Two?", "chosen": "2", "rejected": "3"},
-]
-VOTES: list[dict[str, Any]] = [
-    {
-        "prompt": "Hi",
-        "response_a": "Hello!",
-        "response_b": "Go.",
-        "annotator": "x",
-        "choice": "a",
-        "shown_first": "b",
-        "duration_ms": 900,
-    },
-    {
-        "prompt": "Hi",
-        "response_a": "Hello!",
-        "response_b": "Go.",
-        "annotator": "y",
-        "choice": "tie",
-        "shown_first": "a",
-        "duration_ms": 5,
-    },
-    {
-        "prompt": "Hi",
-        "response_a": "Hello!",
-        "response_b": "Go.",
-        "annotator": "z",
-        "choice": "b",
-        "strength": 2,
-        "strength_scale": [0, 3],
-    },
-]
-
-
-def chat(*turns: str) -> list[dict[str, str]]:
-    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
 def lines(path: Path, rows: Sequence[Any]) -> Path:
@@ -70,8 +28,8 @@ def lines(path: Path, rows: Sequence[Any]) -> Path:
     return path
 
 
-def load(path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[Quarantined]]:
-    out = list(import_file(path, **options))
+def load(path: Path, format: str = "auto", **options: Any) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+    out = list(import_file(path, Choice(format), **options))
     return [r for r in out if isinstance(r, dict)], [q for q in out if isinstance(q, Quarantined)]
 
 
@@ -160,14 +118,81 @@ def test_parquet_rows(tmp_path: Path) -> None:
     assert [(q.line, q.rule, q.field) for q in bad] == [(4, "missing_column", "rejected")]
 
 
-@pytest.mark.parametrize(("rows", "name"), [(HH, "hh"), (TRL, "trl"), (VOTES, "labels"), ([pair()], "records")])
-def test_the_format_is_told_by_the_columns(tmp_path: Path, rows: list[Any], name: str) -> None:
-    path = lines(tmp_path / "x.jsonl", rows)
+def test_every_importer_has_a_case_of_good_and_bad_rows() -> None:
+    assert set(IMPORTERS.rows) - {"auto"} == set(GOOD) == {name for name, *_ in BAD_ROWS}
+
+
+def test_every_importer_takes_a_row_and_what_the_file_does_not_say() -> None:
+    assert {row.needs for row in IMPORTERS if row.name != "auto"} == {("row", "options")}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_format_is_told_by_the_columns(tmp_path: Path, name: str) -> None:
+    path = lines(tmp_path / "x.jsonl", GOOD[name])
     assert detect(path) == name
     assert load(path, format=name) == load(path)
     unreadable = tmp_path / "bad-first.jsonl"
     unreadable.write_bytes(b"{cut\n" + path.read_bytes())
     assert detect(unreadable) == name
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_no_row_is_of_two_formats(name: str) -> None:
+    """Then the order of files in a folder of code would decide."""
+    for row in GOOD[name]:
+        assert [other.name for other in IMPORTERS if other.name != "auto" and other.extra("matches")(row)] == [name]
+
+
+def test_a_file_that_could_be_two_formats_is_not_guessed(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", [POST | TRL[0]])
+    with pytest.raises(DataError, match=r"trl, shp.*format\.name=NAME"):
+        load(path)
+
+
+def test_a_changed_importer_changes_what_auto_is() -> None:
+    """A step whose format is auto has no importer in its identity: the revision of auto stands for all of them."""
+    others = [row.revision for row in IMPORTERS if row.name != "auto"]
+    assert IMPORTERS["auto"].revision == 1 + sum(revision - 1 for revision in others)
+
+
+def test_shp_votes_become_a_preference_with_the_ratio_as_its_strength(tmp_path: Path) -> None:
+    """10 / 4 = 2.5 for B; 60 / 3 = 20 for A, above the cap of 10; and without the columns that may be absent."""
+    records, bad = load(lines(tmp_path / "x.jsonl", SHP))
+    assert bad == []
+    judged = [record["judgments"][0] for record in records]
+    assert [(j["outcome"], j["strength"], j["strength_scale"]) for j in judged] == [
+        ("b", 2.5, [0, 10.0]),
+        ("a", 10.0, [0, 10.0]),
+        ("b", 2.5, [0, 10.0]),
+    ]
+    assert not any("shown_order" in judgment for judgment in judged)
+    first = records[0]
+    assert (first["task"]["domain"], first["task"]["tags"]) == ("askcooking", ["post:p1", "upvote_ratio:0.9"])
+    assert [c["generator"]["params"] for c in first["candidates"]] == [
+        {"score": 4, "c_root_id": "c1", "created_at_utc": 1000},
+        {"score": 10, "c_root_id": "c2", "created_at_utc": 1060},
+    ]
+    assert texts(first) == ("Until it is done.", "Nine minutes.")
+    assert messages(first) == chat("How long do I boil an egg?")
+    capped = next(import_file(tmp_path / "x.jsonl", IMPORTERS.choose("", {"name": "shp", "ratio_cap": 2.0})))
+    assert isinstance(capped, dict)
+    assert (capped["judgments"][0]["strength"], capped["judgments"][0]["strength_scale"]) == (2.0, [0, 2.0])
+
+
+def test_votes_that_only_time_explains_prefer_nothing(tmp_path: Path) -> None:
+    """A thread in which a comment has as many votes as it had minutes: whatever pair is drawn, the earlier leads."""
+    posted = {f"comment {i}": (60 * i, 100 - i) for i in range(6)}
+    rows = []
+    for (one, (time_a, votes_a)), (two, (time_b, votes_b)) in itertools.permutations(posted.items(), 2):
+        sides = {"human_ref_A": one, "human_ref_B": two, "score_A": votes_a, "score_B": votes_b}
+        times = {"created_at_utc_A": time_a, "created_at_utc_B": time_b}
+        a_leads = votes_a > votes_b
+        ratio = max(votes_a, votes_b) / min(votes_a, votes_b)
+        later = time_a - time_b if a_leads else time_b - time_a
+        rows.append(POST | sides | times | {"labels": int(a_leads), "score_ratio": ratio, "seconds_difference": later})
+    records, bad = load(lines(tmp_path / "x.jsonl", rows))
+    assert records == []
+    assert {q.rule for q in bad} == {"time_order"}
 
 
 # --- what the file does not say
@@ -214,57 +239,20 @@ def test_a_machine_annotator_without_revision_is_not_reproducible(tmp_path: Path
 
 def test_unknown_formats_and_options_name_the_nearest(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", HH)
-    with pytest.raises(ParamsError, match="labels"):
-        import_file(path, format="label")
+    with pytest.raises(ParamsError, match="Did you mean 'labels'"):
+        import_file(path, Choice("label"))
     with pytest.raises(ParamsError, match="Did you mean 'license'"):
         import_file(path, licence="MIT")
 
 
 # --- bad lines
 
-BAD_ROWS: list[tuple[str, Any, str, str]] = [
-    ("hh", {"chosen": HH[0]["chosen"]}, "missing_column", "rejected"),
-    ("hh", {**HH[0], "score": 1}, "unknown_column", "score"),
-    ("hh", {**HH[0], "chosen": 3}, "wrong_type", "chosen"),
-    ("hh", {**HH[0], "rejected": HH[0]["chosen"]}, "identical_candidates_tie", "chosen"),
-    ("hh", {"chosen": f"{U}Hi{A}Yes", "rejected": f"{U}Ho{A}No"}, "prompts_differ", "chosen"),
-    ("hh", {"chosen": f"{U}Hi{A}Yes{U}On{A}x", "rejected": f"{U}Hi{A}No"}, "prompts_differ", "chosen"),
-    ("hh", {**HH[0], "rejected": f"{U}Hi{A}Hello!{U}Why?"}, "last_turn_not_assistant", "rejected"),
-    ("hh", {**HH[0], "rejected": f"{U}Hi{A} \n"}, "candidate_not_empty", "rejected"),
-    ("hh", {**HH[0], "chosen": f"Note{U}Hi{A}Hello!"}, "wrong_value", "chosen"),
-    ("hh", {"chosen": f"{U}{A}Yes", "rejected": f"{U}{A}No"}, "prompt_not_empty", "task.messages[0]"),
-    ("trl", {"prompt": "Hi", "chosen": "x"}, "missing_column", "rejected"),
-    ("trl", {**TRL[0], "prompt": " "}, "no_prompt", "prompt"),
-    ("trl", {**TRL[0], "chosen": ""}, "candidate_not_empty", "chosen"),
-    ("trl", {**TRL[0], "chosen": None}, "wrong_type", "chosen"),
-    ("trl", {**TRL[0], "rejected": "Hello!"}, "identical_candidates_tie", "chosen"),
-    ("trl", {"chosen": "same", "rejected": "same"}, "identical_candidates_tie", "chosen"),
-    ("trl", {"chosen": "Yes", "rejected": "No"}, "no_prompt", "chosen"),
-    ("trl", {"chosen": chat("Hi", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "rejected"),
-    ("trl", {"prompt": "Hi", "chosen": chat("Ho", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "chosen"),
-    ("trl", {"chosen": chat("Hi"), "rejected": chat("Hi", "No")}, "last_turn_not_assistant", "chosen"),
-    ("trl", {"chosen": [{"role": "assistant"}], "rejected": chat("Hi", "No")}, "wrong_type", "chosen[0]"),
-    ("trl", {"chosen": chat("Hi", "Yes"), "rejected": "No"}, "wrong_type", "rejected"),
-    ("labels", {k: v for k, v in VOTES[0].items() if k != "annotator"}, "missing_column", "annotator"),
-    ("labels", {**VOTES[0], "choice": "A"}, "wrong_value", "choice"),
-    ("labels", {**VOTES[0], "choice": 1}, "wrong_value", "choice"),
-    ("labels", {**VOTES[0], "shown_first": "left"}, "wrong_value", "shown_first"),
-    ("labels", {**VOTES[0], "duration_ms": "900"}, "wrong_type", "duration_ms"),
-    ("labels", {**VOTES[0], "duration_ms": -1}, "wrong_value", "duration_ms"),
-    ("labels", {**VOTES[0], "response_b": "Hello!"}, "identical_candidates_tie", "choice"),
-    ("labels", {**VOTES[0], "response_b": ""}, "candidate_not_empty", "response_b"),
-    ("labels", {**VOTES[0], "strength": 2}, "strength_within_scale", "judgments[0].strength_scale"),
-    ("labels", {**VOTES[0], "prompt": "\ud800"}, "canonical_json", ""),
-    ("records", {**pair(), "record_id": "0"}, "record_id_recomputes", "record_id"),
-    ("records", {"task": 1}, "structure", "record_id"),
-]
-
 
 @pytest.mark.parametrize(("format", "row", "rule", "field"), BAD_ROWS)
 def test_a_bad_row_is_quarantined_between_good_ones(
     tmp_path: Path, format: str, row: Any, rule: str, field: str
 ) -> None:
-    good = {"hh": HH, "trl": TRL, "labels": VOTES, "records": [pair(), pair("b")]}[format]
+    good = GOOD[format]
     records, bad = load(lines(tmp_path / "x.jsonl", [good[0], row, good[1]]), format=format)
     assert len(records) == 2
     assert [(q.file, q.line, q.rule, q.field) for q in bad] == [("x.jsonl", 2, rule, field)]
@@ -311,13 +299,13 @@ def test_named_columns_may_be_ignored(tmp_path: Path) -> None:
 def test_nothing_is_lost(tmp_path: Path) -> None:
     """Lines = records + quarantined, over a folder of every format, with good and bad lines mixed."""
     rows = 0
-    for fmt, good in (("hh", HH), ("trl", TRL), ("labels", VOTES)):
+    for fmt, good in GOOD.items():
         mixed = [*good, *(row for name, row, _, _ in BAD_ROWS if name == fmt)]
         lines(tmp_path / fmt / "x.jsonl", mixed)
         rows += len(mixed)
     records, bad = load(tmp_path)
     assert len(records) + len(bad) == rows
-    assert len(records) == 9
+    assert len(records) == sum(map(len, GOOD.values()))
     assert [q.file for q in bad] == sorted(q.file for q in bad)
 
 
@@ -363,7 +351,7 @@ def test_an_unknown_format_lists_the_known_ones(tmp_path: Path, content: str) ->
     path = write(tmp_path / "x.jsonl", content.encode())
     with pytest.raises(DataError, match="not recognised") as caught:
         load(path)
-    assert all(f"{name}:" in str(caught.value) for name in FORMATS)
+    assert all(f"{name}:" in str(caught.value) for name in GOOD)
 
 
 # --- real files

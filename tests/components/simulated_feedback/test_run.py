@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.contract import run_component
-from components.contract.params import build
+from components.contract.params import Choice, build
 from components.errors import ParamsError
 from components.records import validate
 from components.records.importers import import_file
@@ -28,7 +28,7 @@ def test_every_line_imports_as_a_record(tmp_path: Path) -> None:
     """The labels importer takes every vote; who the annotators are is said on import."""
     simulate(tmp_path)
     options = {"annotator_kind": "simulated", "annotator_revision": "SRC-04", "instructions_rev": "1"}
-    imported = list(import_file(tmp_path / "raw" / "labels.jsonl", "labels", **options))
+    imported = list(import_file(tmp_path / "raw" / "labels.jsonl", Choice("labels"), **options))
     assert len(imported) == 360
     for record in imported:
         validate(record)

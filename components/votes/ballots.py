@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from components.records import Record, canonical_json, prompt_key
 
 SWAPPED = {"a": "b", "b": "a"}
+COMPARING = ("a", "b", "tie")
+BESIDE = frozenset({"both_bad", "incomparable"})
+"""Outcomes that say something, but not which side."""
+
+
+class Ballot(Protocol):
+    """What an aggregation reads of a vote. `p_a`: the annotator's own probability that a is better, if it gave one."""
+
+    @property
+    def annotator(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def p_a(self) -> float | None: ...
+
+
+class Decision(NamedTuple):
+    """The verdict of a poll. `p_a`: P(a is better), above 0.5 where a wins; None where nobody compared."""
+
+    outcome: str
+    p_a: float | None
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,18 @@ import random
 
 import pytest
 
-from components.feedback_curation.agreement import (
+from components.votes.agreement import (
+    agreement_with_others,
+    each_with_others,
     first_shown_wins,
     krippendorff_alpha,
     longer_wins,
     percent_agreement,
     study,
-    with_others,
 )
-from components.feedback_curation.votes import votes
+from components.votes.ballots import votes
 from tests.components.records.samples import pair
+from tests.components.votes.cast import Cast
 
 
 def test_alpha_of_the_method_text() -> None:
@@ -69,8 +71,9 @@ def test_percent_agreement_is_the_mean_over_items_of_agreeing_pairs() -> None:
 def test_each_vote_is_held_against_the_majority_of_the_others() -> None:
     """Item 1, p=a q=a r=b: p has others a,b (split, .5), q too (.5), r has a,a (0). Item 2, p=a q=a: 1 and 1.
     Item 3, only p: nothing to compare. All: (.5 + .5 + 0 + 1 + 1) / 5 = 0.6; p: (.5 + 1) / 2 = 0.75; r: 0."""
-    overall, each = with_others([[("p", "a"), ("q", "a"), ("r", "b")], [("p", "a"), ("q", "a")], [("p", "b")]])
-    assert overall["value"] == pytest.approx(0.6)
+    polls = [[Cast("p", "a"), Cast("q", "a"), Cast("r", "b")], [Cast("p", "a"), Cast("q", "a")], [Cast("p", "b")]]
+    each = each_with_others(polls)
+    assert agreement_with_others(polls)["value"] == pytest.approx(0.6)
     assert {who: row["value"] for who, row in each.items()} == {"p": 0.75, "q": 0.75, "r": 0.0}
     assert {who: row["n"] for who, row in each.items()} == {"p": 2, "q": 2, "r": 1}
 

@@ -1,4 +1,4 @@
-"""How far annotators agree (AGR-01, 03, 04) and what sways them: the place of an answer, and its length."""
+"""How far annotators agree, and what sways them: the place of an answer, and its length."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.feedback_curation.votes import Vote
+from components.contract.ranges import Whole
 from components.statistics import Estimate, estimate, point, undefined, wilson
+from components.votes.ballots import Ballot, Vote
+from components.votes.table import AGREEMENTS
 
 RESAMPLES = 2000
 _CHUNK = 1 << 22
@@ -19,8 +21,9 @@ _CHUNK = 1 << 22
 Unit = Sequence[Hashable]  # the values that one item was given
 
 
+@AGREEMENTS.row(method="AGR-01", source="", label="percent agreement")
 def percent_agreement(units: Iterable[Unit]) -> Estimate:
-    """AGR-01: mean over items with two votes or more of the share of vote pairs that agree. CI over items."""
+    """Mean over items with two votes or more of the share of vote pairs that agree. CI over items."""
     shares = []
     for unit in units:
         n = len(unit)
@@ -41,10 +44,11 @@ def _disagreement(units: Iterable[Unit]) -> tuple[NDArray[np.float64], NDArray[n
     return (size**2 - (table**2).sum(1)) / (size - 1), table
 
 
-def krippendorff_alpha(units: Iterable[Unit], seed: int = 0) -> Estimate:
-    """AGR-03, nominal: 1 - Do/De, with items resampled for the interval; None where everybody gave one value.
+@AGREEMENTS.row(method="AGR-03", source="Krippendorff 2004, Content Analysis, ch. 11", label="Krippendorff α (nominal)")
+def krippendorff_alpha(units: Iterable[Unit], *, seed: Whole = 0) -> Estimate:
+    """Nominal: 1 - Do/De, with items resampled for the interval; None where everybody gave one value.
 
-    Krippendorff, Content Analysis (2004), ch. 11: Do = sum of off-diagonal coincidences / n, De = off-diagonal
+    Do = sum of off-diagonal coincidences / n, De = off-diagonal
     n_c n_k / (n (n - 1)) over all n pairable values. `n` counts items with two votes or more.
     """
     observed, table = _disagreement(units)
@@ -73,43 +77,55 @@ def _alpha(observed: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArra
         return np.where(expected > 0, 1 - observed / expected, np.nan)
 
 
-def with_others(units: Iterable[Sequence[tuple[str, Hashable]]]) -> tuple[Estimate, dict[str, Estimate]]:
-    """AGR-04: how often a vote is what most of the others said (half a point where they are split).
+Poll = Sequence[Ballot]  # one vote per annotator
 
-    A unit is [(annotator, value), ...], one vote per annotator. Returns all votes together (CI over items) and each
-    annotator (Wilson).
-    """
-    points: dict[str, list[float]] = defaultdict(list)
-    flat: list[tuple[float, int]] = []
-    for item, unit in enumerate(units):
-        for i, (annotator, value) in enumerate(unit):
-            others = Counter(other for j, (_, other) in enumerate(unit) if j != i).most_common()
+
+def _points(polls: Iterable[Poll]) -> list[tuple[int, str, float]]:
+    """(comparison, annotator, point) of every vote that others also cast: 1 if it is what most of the others said."""
+    points = []
+    for item, poll in enumerate(polls):
+        for i, ballot in enumerate(poll):
+            others = Counter(other.outcome for j, other in enumerate(poll) if j != i).most_common(2)
             if others:
                 split = len(others) > 1 and others[0][1] == others[1][1]
-                point = 0.5 if split else float(value == others[0][0])
-                points[annotator].append(point)
-                flat.append((point, item))
-    overall = estimate([point for point, _ in flat], [item for _, item in flat])
-    return overall, {annotator: _share(points[annotator]) for annotator in sorted(points)}
+                points.append((item, ballot.annotator, 0.5 if split else float(ballot.outcome == others[0][0])))
+    return points
+
+
+@AGREEMENTS.row(method="AGR-04", source="", label="agreement with the majority of the others")
+def agreement_with_others(polls: Iterable[Poll]) -> Estimate:
+    """How often a vote is what most of the others said (half a point where they are split). CI over items."""
+    points = _points(polls)
+    return estimate([value for _, _, value in points], [item for item, _, _ in points])
+
+
+def each_with_others(polls: Iterable[Poll]) -> dict[str, Estimate]:
+    """The same of each annotator (Wilson)."""
+    by_annotator: dict[str, list[float]] = defaultdict(list)
+    for _, annotator, value in _points(polls):
+        by_annotator[annotator].append(value)
+    return {annotator: _share(by_annotator[annotator]) for annotator in sorted(by_annotator)}
 
 
 def _share(points: Sequence[float]) -> Estimate:
     return point(sum(points) / len(points), len(points), *wilson(sum(points), len(points)))
 
 
+@AGREEMENTS.row(method="EVAL-03", source="", label="P(first shown wins)")
 def first_shown_wins(votes: Iterable[Vote]) -> Estimate:
     """P(the answer shown first wins), over decided votes whose order is known; 0.5 without position bias."""
     known = [vote for vote in votes if vote.outcome in ("a", "b") and vote.shown_first]
     return estimate([vote.outcome == vote.shown_first for vote in known], [vote.prompt for vote in known])
 
 
+@AGREEMENTS.row(method="EVAL-27", source="", label="P(longer wins)")
 def longer_wins(votes: Iterable[Vote]) -> Estimate:
     """P(the longer answer wins), over decided votes on answers of different length in characters."""
     known = [vote for vote in votes if vote.outcome in ("a", "b") and vote.longer]
     return estimate([vote.outcome == vote.longer for vote in known], [vote.prompt for vote in known])
 
 
-Ballots = dict[tuple[str, ...], dict[str, str]]  # comparison -> annotator -> outcome
+Ballots = dict[tuple[str, ...], dict[str, Vote]]  # comparison -> annotator -> first vote
 
 
 def study(votes: Sequence[Vote]) -> dict[str, Any]:
@@ -131,30 +147,27 @@ def study(votes: Sequence[Vote]) -> dict[str, Any]:
 def _ballots(votes: Iterable[Vote]) -> Ballots:
     ballots: Ballots = defaultdict(dict)
     for vote in votes:
-        ballots[vote.key].setdefault(vote.annotator, vote.outcome)
+        ballots[vote.key].setdefault(vote.annotator, vote)
     return ballots
 
 
 def _study_kind(votes: Sequence[Vote], ballots: Ballots) -> dict[str, Any]:
-    values = [list(ballot.values()) for ballot in ballots.values()]
-    overall, each = with_others(list(ballot.items()) for ballot in ballots.values())
+    polls = [list(ballot.values()) for ballot in ballots.values()]
+    given = {"votes": votes, "polls": polls, "units": [[vote.outcome for vote in poll] for poll in polls]}
+    each = each_with_others(polls)
     cast = Counter(vote.annotator for vote in votes)
     return {
         "votes": len(votes),
         "comparisons": len(ballots),
-        "repeated_votes": len(votes) - sum(map(len, values)),
+        "repeated_votes": len(votes) - sum(map(len, polls)),
         "outcomes": dict(sorted(Counter(vote.outcome for vote in votes).items())),
-        "percent_agreement": percent_agreement(values),
-        "krippendorff_alpha": krippendorff_alpha(values),
-        "agreement_with_others": overall,
+        **{row.name: row.load()(*(given[need] for need in row.needs)) for row in AGREEMENTS},
         "annotators": {name: {"votes": cast[name], "with_others": each.get(name)} for name in sorted(cast)},
-        "first_shown_wins": first_shown_wins(votes),
-        "longer_wins": longer_wins(votes),
     }
 
 
-def _most(ballot: dict[str, str]) -> str:
-    top = Counter(ballot.values()).most_common(2)
+def _most(ballot: dict[str, Vote]) -> str:
+    top = Counter(vote.outcome for vote in ballot.values()).most_common(2)
     return "tie" if len(top) > 1 and top[0][1] == top[1][1] else top[0][0]
 
 
