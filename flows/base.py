@@ -27,6 +27,12 @@ def pin_revision(params: dict[str, Any]) -> bool:
     return True
 
 
+def describe_base(params: Mapping[str, Any]) -> str:
+    """Source and revision of the base model in one line; empty for the tiny recipe."""
+    base = params.get(SECTION, {})
+    return "" if base.get("source", TINY) == TINY else f"{base['source']} at revision {base['revision']}"
+
+
 def check_base(params: Mapping[str, Any]) -> None:
     """Check what other sections ask of the base model: positions for answers, layers for LoRA.
 

@@ -12,6 +12,7 @@ import yaml
 from components.contract.params import assignment, build, dump, merge, parse_assignment, read_params_file
 from components.contract.spec import Spec, all_specs, load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, nearest
+from flows.base import check_base, pin_revision
 from flows.graph import Graph, Handle
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -122,6 +123,8 @@ def load_settings(
     for section, values in params.items():  # every mistake is named now, before anything runs
         if section in all_specs():
             build(load_params_class(load_spec(section)), values, f"params.{section}")
+    pinned = pin_revision(params)
+    check_base(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,
@@ -129,7 +132,7 @@ def load_settings(
         profile=chosen,
         params=params,
         raw=raw or os.path.expandvars(chosen.raw),
-        overridden=bool(overrides or raw),
+        overridden=bool(overrides or raw or pinned),
         **_where(runner or chosen.runner, cluster or chosen.cluster),
     )
 

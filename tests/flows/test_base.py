@@ -9,7 +9,7 @@ import pytest
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
-from flows.base import check_base, pin_revision
+from flows.base import check_base, describe_base, pin_revision
 
 # a folder of files stands for the model: what is asked here is read from config.json and the headers of the weights
 HEADER = b'{"model.layers.0.self_attn.q_proj.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'
@@ -32,6 +32,8 @@ def test_an_open_revision_becomes_the_content_id(model: Path) -> None:
     found = params(model)
     assert pin_revision(found)
     assert found["base_model"]["revision"] == content_id(model)
+    assert describe_base(found) == f"{model} at revision {content_id(model)}"
+    assert describe_base(params("tiny")) == ""
     assert not pin_revision(found)  # what is written stays, and base_model compares it
     tiny = params("tiny")
     assert not pin_revision(tiny)
