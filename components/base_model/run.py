@@ -14,14 +14,14 @@ from components.base_model.files import check_files, copy_weights, settle_positi
 from components.base_model.params import Params
 from components.base_model.soundness import check_causal, check_kind, check_tied, check_values
 from components.base_model.tiny import build_model, language_modeling, train_tokenizer
-from components.base_model.tokens import PROBES, bring_tokenizer, check_vocabulary
+from components.base_model.tokens import bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import RecordError, WiringError
 from components.generation.params import Sampler
 from components.generation.sample import sample
 from components.records import prompt_key
 from components.sequences import Sequence
-from components.sequences.tokenize import encode_pair, encode_prompt
+from components.sequences.tokenize import PROBES, encode_pair, encode_prompt
 from components.training import distributed
 from components.training.logprobs import sequence_logprobs
 from components.training.loop import train, write_log

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from components.base_model.template import check_template, control_tokens, settle_template, system_message, turn_end
 from components.errors import ArtifactError, first_line
 from components.model_files.weights import read_json
+from components.sequences.tokenize import PROBES, lossy_probes
 
-PROBES = ("Hello world", "  two spaces\n\nand lines ", "naïve café – 你好 🙂", "x=1;\tif(x){y[0]}")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 GENERATION = "generation_config.json"
 UNUSED_ROWS, UNUSED_SHARE = 1024, 0.1
@@ -118,16 +118,13 @@ def _write_generation(folder: Path, output: Path, stops: list[int]) -> None:
 def _check_saved(tokenizer: Any, folder: Path, output: Path) -> int:
     """How many probes do not decode to themselves. Raises ArtifactError if the saved tokenizer encodes differently."""
     saved = _load(output)
-    lossy = 0
     for probe in PROBES:
-        ids = saved(probe, add_special_tokens=False)["input_ids"]
         if saved(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
             raise ArtifactError(
                 f"{folder}: the tokenizer encodes differently after saving (text {probe!r}). "
                 "Update transformers, or choose a model with a tokenizer.json."
             )
-        lossy += saved.decode(ids, clean_up_tokenization_spaces=False) != probe
-    return lossy
+    return lossy_probes(saved)
 
 
 def check_vocabulary(tokens: int, rows: int, folder: Path, last: str) -> None:

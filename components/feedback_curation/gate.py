@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from components.errors import DataError, RecordError
 from components.feedback_curation.collect import quarantined
+from components.feedback_curation.faithful import is_lossy, left_out
 from components.feedback_curation.params import Tokens
 from components.records import Record, candidate_text, messages
-from components.sequences.tokenize import Encoded, encode_pair
+from components.sequences.tokenize import Encoded, encode_pair, lossy_probes
 
 REMEDIES = {
     "double_bos": "The chat template and the tokenizer both add BOS: remove one of them.",
@@ -24,6 +25,8 @@ REMEDIES = {
     "template_refused": "Change the chat template, or leave such conversations out.",
     "no_trainable_token": "The prompt alone fills max_length, or the answer has no token: raise max_length.",
     "no_room_to_answer": "The model's positions end within the answer to a test prompt: lower max_new_tokens.",
+    "left_out": "The chat template leaves out a message: mend the template, or leave out such records.",
+    "lossy": "The tokens do not decode to the text: use a model whose tokenizer knows its characters.",
     "too_long": "The row is longer than max_length: raise it, or accept the loss with truncation: drop.",
 }
 """The gate's rules, in the order they are checked, and what to do about each."""
@@ -41,13 +44,16 @@ class Gated:
     not_text: Counter[str] = field(default_factory=Counter)
 
 
-def rows(record: Record, tokenizer: Any) -> Iterator[Encoded]:
-    """Prompt and completion of every candidate, as tokens. Raises RecordError (template_refused, text_only)."""
+def rows(record: Record, tokenizer: Any) -> Iterator[tuple[Encoded, list[dict[str, Any]]]]:
+    """Prompt and completion of every candidate as tokens, and the conversation that they are.
+
+    Raises RecordError (template_refused, text_only).
+    """
     prompt = messages(record)
     for candidate in record["candidates"]:
         text = candidate_text(record, candidate["cid"])
         try:
-            yield encode_pair(tokenizer, prompt, text)
+            yield encode_pair(tokenizer, prompt, text), [*prompt, {"role": "assistant", "content": text}]
         except TemplateError as error:
             raise RecordError(
                 f"chat template: refuses the conversation (got {error}). {REMEDIES['template_refused']}",
@@ -77,6 +83,7 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
     Prompts of the test split will be answered: they have at most `longest_prompt` tokens.
     """
     out = Gated()
+    careful = lossy_probes(tokenizer) > 0  # a tokenizer of bytes loses nothing, and needs no look at every row
     total = sum(map(len, splits.values()))
     with tqdm(total=total, desc="token gate", unit="record", mininterval=1) as bar:
         for split, records in splits.items():
@@ -85,7 +92,7 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
             limits = (max_length, longest_prompt if split == "test" else None)
             for line, record in enumerate(records, start=1):
                 bar.update()
-                problem = _problem(record, split, tokenizer, limits, out)
+                problem = _problem(record, split, tokenizer, limits, careful, out)
                 if problem is None:
                     out.records[split].append(record)
                 else:
@@ -95,30 +102,42 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
 
 
 def _problem(
-    record: Record, split: str, tokenizer: Any, limits: tuple[int, int | None], out: Gated
+    record: Record, split: str, tokenizer: Any, limits: tuple[int, int | None], careful: bool, out: Gated
 ) -> RecordError | None:
     found: RecordError | None = None
     try:
-        for i, encoded in enumerate(rows(record, tokenizer)):
+        for i, (encoded, conversation) in enumerate(rows(record, tokenizer)):
             length = len(encoded.prompt_ids) + len(encoded.completion_ids)
             out.lengths[split].append(length)
             out.prompt_lengths[split].append(len(encoded.prompt_ids))
-            rule = fault(encoded, *limits)
-            if rule and found is None:
-                where = f"candidates[{i}]"
-                got = f"{len(encoded.prompt_ids)} + {len(encoded.completion_ids)} tokens, limit {limits[0]}"
-                if rule == "no_room_to_answer":
-                    got = f"{len(encoded.prompt_ids)} tokens of the prompt, room for {limits[1]}"
-                what = (
-                    f"record {record['record_id'][:12]}: {where} {rule.replace('_', ' ')} (got {got}). {REMEDIES[rule]}"
-                )
-                found = RecordError(what, rule=rule, field=where)
+            if found is not None:
+                continue
+            role = left_out(encoded, conversation)
+            rule = fault(encoded, *limits) or ("left_out" if role else "")
+            if not rule and careful and is_lossy(encoded, tokenizer):
+                rule = "lossy"
+            if rule:
+                found = _broken(record, i, rule, _got(rule, encoded, limits, role))
     except RecordError as error:
         if error.rule == "text_only":
             out.not_text[split] += 1
             return None
         return error
     return found
+
+
+def _got(rule: str, encoded: Encoded, limits: tuple[int, int | None], role: str) -> str:
+    if rule == "left_out":
+        return f"no text of a {role} message in the rendering"
+    if rule == "no_room_to_answer":
+        return f"{len(encoded.prompt_ids)} tokens of the prompt, room for {limits[1]}"
+    return f"{len(encoded.prompt_ids)} + {len(encoded.completion_ids)} tokens, limit {limits[0]}"
+
+
+def _broken(record: Record, candidate: int, rule: str, got: str) -> RecordError:
+    where = f"candidates[{candidate}]"
+    what = f"record {record['record_id'][:12]}: {where} {rule.replace('_', ' ')} (got {got}). {REMEDIES[rule]}"
+    return RecordError(what, rule=rule, field=where)
 
 
 def refuse_long(gated: Gated, tokens: Tokens, max_length: int) -> None:

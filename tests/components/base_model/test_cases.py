@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from components.base_model.template import system_message
 from components.contract import Record
 from components.errors import ArtifactError, ParamsError
+from components.feedback_curation.gate import gate
 from components.generation.sample import stop_tokens
 from components.model_files.positions import positions, prompt_limit, row_limit
+from components.records import make_record, simple_task, text_candidate
 from components.sequences.example import Sequence
 from components.sequences.tokenize import encode_pair, encode_prompt
 from components.training.logprobs import sequence_logprobs
@@ -123,18 +125,49 @@ def test_turn_end_is_not_eos(policy: Any, cases_dir: Path) -> None:
         assert (encoded.prefix_ok, encoded.eos_count) == (True, 1)
 
 
-def test_ignores_system(policy: Any) -> None:
-    """The record says so; the gate of feedback_curation quarantines what is left out."""
-    folder, record = policy("ignores_system")
-    assert record.metrics["system_messages"] == "left out"
+def gated(policy: Any, name: str, pairs: list[dict[str, Any]]) -> Counter[str]:
+    """Rules by which the gate of curation quarantines pairs, with the tokenizer of a case."""
+    _, tokenizer = load_policy(policy(name)[0], Compute(threads=1))
+    records = [
+        make_record(
+            task=task_of(row["prompt"]),
+            candidates=[text_candidate("a", text_of(row["chosen"])), text_candidate("b", text_of(row["rejected"]))],
+            judgments=[{"type": "pairwise", "a": "a", "b": "b", "outcome": "a", "shown_order": ["a", "b"]}],
+            annotator={"id": "t", "kind": "human"},
+            provenance={"source": "test"},
+        )
+        for row in pairs
+    ]
+    return Counter(row["rule"] for row in gate({"train": records}, tokenizer, 1024).quarantine)
+
+
+def task_of(prompt: Any) -> dict[str, Any]:
+    if isinstance(prompt, str):
+        return simple_task(prompt)
+    system, user = prompt
+    return {**simple_task(user["content"]), "system": system["content"]}
+
+
+def text_of(answer: Any) -> str:
+    return answer if isinstance(answer, str) else answer[-1]["content"]
+
+
+def test_ignores_system(policy: Any, cases_dir: Path) -> None:
+    """The record of the model says so, and the gate finds every record whose system message is left out."""
+    assert policy("ignores_system")[1].metrics["system_messages"] == "left out"
     assert policy("plain")[1].metrics["system_messages"] == "written"
-    assert system_message(load_policy(folder, Compute(threads=1))[1], folder) == "left out"
+    pairs = rows(cases_dir, "system_decides.jsonl")
+    assert gated(policy, "ignores_system", pairs) == {"left_out": len(pairs)}
+    assert gated(policy, "plain", pairs) == {}
 
 
-def test_loses_characters(policy: Any) -> None:
-    """Some of the probes do not decode to themselves: the tokenizer has pieces for what it saw, and no bytes."""
+def test_loses_characters(policy: Any, cases_dir: Path) -> None:
+    """The record of the model counts probes, the gate every row that does not decode to its text."""
     assert policy("loses_characters")[1].metrics["lossy_probes"] > 0
     assert policy("plain")[1].metrics["lossy_probes"] == 0
+    pairs = rows(cases_dir, "characters.jsonl")
+    assert gated(policy, "loses_characters", pairs) == {"lossy": len(pairs)}
+    assert gated(policy, "plain", pairs) == {}
 
 
 def test_plain_refuses_a_layer_that_is_not_there(policy: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers import normalizers
 
 from components.errors import DataError
 from components.feedback_curation.gate import REMEDIES, fault, gate, length_summary, refuse_long
@@ -90,6 +91,28 @@ def test_a_faulty_template_is_found(template: str, rule: str) -> None:
 
 def test_an_eos_inside_an_answer_is_found() -> None:
     assert rules(gate(splits(train="A <eos> dog."), tiny_tokenizer(), 100)) == ["inner_eos"]
+
+
+def test_a_message_that_the_template_leaves_out_is_found_and_its_role_named() -> None:
+    parts = splits(train="A dog.")
+    parts["train"][0]["task"]["system"] = "Answer in French."
+    assert rules(gate(parts, tiny_tokenizer(), 100)) == []
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("in messages", "in messages if message.role != 'system'")
+    found = gate(parts, tokenizer, 100)
+    assert rules(found) == ["left_out"]
+    assert "no text of a system message in the rendering" in found.quarantine[0]["reason"]
+
+
+def test_a_text_that_its_tokens_do_not_decode_to_is_found() -> None:
+    """Lower case is all that this tokenizer keeps; blanks around a text, which templates trim, are no loss."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    parts = {
+        "train": [pair(texts=("a dog", "A dog"), prompt="which?"), pair(texts=(" a dog ", "a fox"), prompt="what?")]
+    }
+    assert rules(gate(parts, tokenizer, 100)) == ["lossy"]
+    assert rules(gate(parts, tiny_tokenizer(), 100)) == []
 
 
 def test_media_pass_unseen_and_are_counted() -> None:
