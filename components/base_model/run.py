@@ -12,7 +12,7 @@ from components.base_model.conversations import Conversation, Conversations, rea
 from components.base_model.fetch import locate
 from components.base_model.files import check_files, copy_weights, settle_positions
 from components.base_model.params import Params
-from components.base_model.soundness import check_causal, check_kind, check_tied, check_values
+from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
 from components.base_model.tiny import build_model, language_modeling, train_tokenizer
 from components.base_model.tokens import bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
@@ -44,13 +44,15 @@ def _released(params: Params, output: Path) -> Metrics:
     folder, revision = locate(params.source, params.revision)
     config = check_files(folder)
     check_kind(folder)
-    check_values(folder)
+    check_ends(folder)
     facts = bring_tokenizer(folder, output, config, params.date)
     copy_weights(folder, output)
     model = load_model(output, BRING_ANOTHER, folder).to(device_of(params.compute))
     tokenizer = load_tokenizer(output)
     rows = model.get_input_embeddings().weight.shape[0]
-    check_vocabulary(len(tokenizer), rows, folder, tokenizer.convert_ids_to_tokens(len(tokenizer) - 1))
+    last, last_id = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    check_vocabulary(last_id + 1, rows, folder, last)
+    check_finite(model, folder)
     check_tied(model, folder)
     check_causal(
         model, tokenizer(" ".join(PROBES), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id, folder

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -37,30 +36,29 @@ def check_kind(folder: Path) -> None:
         )
 
 
-def check_values(folder: Path) -> None:
-    """Raise ArtifactError if a weight is not a finite number, or if a file ends in nothing but zeros."""
+def check_ends(folder: Path) -> None:
+    """Raise ArtifactError if a weight file ends in tensors of nothing but zeros, or is damaged within its header."""
     stored = stored_tensors(folder)
     for path in weight_files(folder):
-        zeros: set[str] = set()
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118  (a safe_open is no mapping)
-                    tensor = file.get_tensor(name)
-                    _check_finite(tensor, name, path)
-                    if not tensor.any():
-                        zeros.add(name)
+                zeros = {name for name in file.keys() if not file.get_tensor(name).any()}  # noqa: SIM118  (no mapping)
         except SafetensorError as error:
             raise ArtifactError(f"{path}: is not a whole safetensors file (got {error}). {AGAIN}.") from error
         _check_end({name: tensor for name, tensor in stored.items() if tensor.file == path}, zeros, path)
 
 
-def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
-    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-        bad = int((~tensor.isfinite()).sum())
-        raise ArtifactError(
-            f"{path}: {name} holds {bad} values that are not finite numbers (got {tensor[~tensor.isfinite()][0]}). "
-            f"{AGAIN}; if they were trained so, take an earlier checkpoint."
-        )
+def check_finite(model: Any, folder: Path) -> None:
+    """Raise ArtifactError if a weight that the model computes with is not a finite number, naming tensor and file."""
+    stored = stored_tensors(folder)
+    for name, tensor in model.state_dict().items():
+        bad = ~tensor.isfinite()
+        if bool(bad.any()):
+            where = stored[name].file if name in stored else folder
+            raise ArtifactError(
+                f"{where}: {name} holds {int(bad.sum())} values that are not finite numbers (got {tensor[bad][0]}). "
+                f"{AGAIN}; if they were trained so, take an earlier checkpoint."
+            )
 
 
 def _check_end(stored: dict[str, Stored], zeros: set[str], path: Path) -> None:

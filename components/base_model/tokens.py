@@ -128,7 +128,10 @@ def _check_saved(tokenizer: Any, folder: Path, output: Path) -> int:
 
 
 def check_vocabulary(tokens: int, rows: int, folder: Path, last: str) -> None:
-    """Raise ArtifactError unless `tokens` of the tokenizer fit the `rows` of the embedding (padding rows are fine)."""
+    """Raise ArtifactError unless the tokenizer fits the `rows` of the embedding (padding rows are fine).
+
+    `tokens`: its highest id + 1; `last`: the token of that id.
+    """
     if tokens > rows:
         raise ArtifactError(
             f"{folder}: the tokenizer has more tokens than the model (got {tokens} > {rows}, the last is {last}). Take "

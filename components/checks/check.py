@@ -154,21 +154,21 @@ def check_params_file(project: Project) -> list[str]:
         problems += [f"params.yaml: {key} is missing. Write its default there." for key in lacking]
         problems += [
             f"params.yaml: {key} says how a step is carried out, not what it makes. Set it in a profile, or by --set."
-            for key in execution_keys(cls, values, section)
+            for key in execution_keys(built, values, section)
         ]
     covered = {project.section_class(section) for section in project.params}
     problems += [f"params.yaml: no section '{n}'. Add one." for n, cls in project.classes.items() if cls not in covered]
     return problems
 
 
-def execution_keys(cls: type, values: Any, where: str) -> Iterator[str]:
+def execution_keys(built: Any, values: Any, where: str) -> Iterator[str]:
     """Keys of a section that are no part of a step's identity: DVC would run the step again for nothing."""
-    kinds = hints(cls)
-    for f in dataclasses.fields(cls):
+    for f in dataclasses.fields(built):
         if isinstance(values, dict) and f.name in values:
+            inner = getattr(built, f.name)
             if f.metadata.get("execution"):
                 yield f"{where}.{f.name}"
-            elif inner := nested(kinds[f.name]):
+            elif dataclasses.is_dataclass(inner):
                 yield from execution_keys(inner, values[f.name], f"{where}.{f.name}")
 
 

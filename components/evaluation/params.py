@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from components.errors import ParamsError
 from components.generation.params import Sampler
-from components.judges.params import JudgeParams
+from components.judges import JUDGES
+from components.judges.kinds import Simulated
 from components.training.params import Compute
 
 
@@ -21,7 +22,7 @@ class Params:
     """How answers are sampled; the same row seeds for every system. KL needs top_p 1 and a temperature above 0."""
     use_judge: bool = False
     """Ask the judge about every answer, against the reference and the champion, in both orders."""
-    judge: JudgeParams = field(default_factory=JudgeParams)
+    judge: Annotated[Any, JUDGES] = field(default_factory=Simulated)
     """Who judges; read only if use_judge is true."""
     rule: Literal["mean_p", "conservative", "net"] = "conservative"
     """How the two orders combine: mean probability, a win only if both agree, or the sign of the sum."""

@@ -13,7 +13,8 @@ from components.errors import ArtifactError, RecordError
 from components.evaluation.params import Params
 from components.evaluation.systems import System
 from components.evaluation.testset import Prompt, TestSet
-from components.judges import Judge, PairItem, PairResult, judge_both_orders, make_judge
+from components.judges import Judge, Outcome, PairItem, PairResult, judge_both_orders, open_judge
+from components.judges.contracts.pair_verdict import PairVerdict
 from components.preference_models import Text
 from components.preference_models.model import load_preference_model
 from components.records import make_record, simple_task, text_candidate, validate
@@ -84,7 +85,7 @@ class Judged:
 
 def judge_systems(prompts: Sequence[Prompt], systems: Mapping[str, System], params: Params, cache: Path) -> Judged:
     """The candidate against every other system, each pair in both orders."""
-    judge = make_judge(params.judge, cache)
+    judge = open_judge(params.judge, PairVerdict(), cache)
     opponents = [name for name in systems if name != "candidate"]
     items = [
         PairItem(f"{name}/{prompt.key}", prompt.messages, own, other)
@@ -108,7 +109,13 @@ def judge_systems(prompts: Sequence[Prompt], systems: Mapping[str, System], para
 
 
 def _verdict_record(
-    prompt: Prompt, candidate: System, opponent: System, i: int, result: PairResult, judge: Judge, params: Params
+    prompt: Prompt,
+    candidate: System,
+    opponent: System,
+    i: int,
+    result: PairResult,
+    judge: Judge[PairItem, Outcome],
+    params: Params,
 ) -> dict[str, Any]:
     """Both orders of one pair as a valid FMT-00 record. Raises RecordError if there is no verdict, or an empty text."""
     sampler = {"temperature": params.sampler.temperature, "top_p": params.sampler.top_p}

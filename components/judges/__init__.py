@@ -1,6 +1,10 @@
-"""Judges compare two completions of a prompt: language models behind an endpoint, or the simulated truth. Torch-free.
+"""Judges answer questions about completions: language models behind an endpoint, or the simulated truth. Torch-free.
 
-judge = make_judge(params, outputs.cache)
+Who is asked, what is asked and what becomes of the answers are three tables (`table`): JUDGES, PROMPT_CONTRACTS and
+SOURCES. An asker takes prompts and knows nothing of pairs; a contract makes prompts of typed items and typed answers
+of completions; a source makes judgments of answers.
+
+judge = open_judge(Simulated(noise=0.5), PairVerdict(), outputs.cache, outputs.workdir)
 results = judge_both_orders(judge, [PairItem("1", messages, "one text", "another")], rule="mean_p")
 judge_stats(results).consistency
 """
@@ -8,42 +12,44 @@ judge_stats(results).consistency
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from components.judges.contracts import CONTRACTS, PAIR_VERDICT, PromptContract
+from components.judges.contract import PromptContract, TextItem
 from components.judges.orders import PairResult, Rule, combine, judge_both_orders
-from components.judges.pairs import Judge, Outcome, PairItem, Verdict
-from components.judges.params import JudgeParams
-from components.judges.stats import JudgeStats, judge_stats
+from components.judges.pairs import Outcome, PairItem, Verdict
+from components.judges.reply import Answer, Item, Judge, Reply
+from components.judges.stats import JudgeStats, judge_stats, reply_stats
+from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 
 __all__ = [
-    "CONTRACTS",
-    "PAIR_VERDICT",
+    "JUDGES",
+    "PROMPT_CONTRACTS",
+    "SOURCES",
     "Judge",
-    "JudgeParams",
     "JudgeStats",
     "Outcome",
     "PairItem",
     "PairResult",
     "PromptContract",
+    "Reply",
     "Rule",
+    "TextItem",
     "Verdict",
     "combine",
     "judge_both_orders",
     "judge_stats",
-    "make_judge",
+    "open_judge",
+    "reply_stats",
 ]
 
 
-def make_judge(params: JudgeParams, cache_dir: Path) -> Judge:
-    """The judge these parameters describe; its answers are kept under `cache_dir/judges`.
+def open_judge(
+    who: Any, contract: PromptContract[Item, Answer], cache: Path, journal: Path | None = None
+) -> Judge[Item, Answer]:
+    """A row of JUDGES, asked in the words of a contract.
 
-    Raises ParamsError when the environment variable that should hold the key is empty.
+    Answers that cost something are kept under `cache/judges` for all steps of this machine, and in `journal`, which a
+    step that goes on elsewhere takes along. Raises ParamsError if this judge cannot be asked that way.
     """
-    # imported here: the parameters of a component import this package and must load fast
-    if params.kind == "simulated":
-        from components.judges.simulated import SimulatedJudge
-
-        return SimulatedJudge(params)
-    from components.judges.endpoint import EndpointJudge
-
-    return EndpointJudge(params, cache_dir / "judges")
+    judge: Judge[Item, Answer] = who.open(contract, cache, journal)
+    return judge

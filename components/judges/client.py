@@ -7,33 +7,18 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from components.errors import JudgeError, ParamsError
+from components.judges.asker import Completion
 
 _LONGEST_PAUSE = 60.0
 _LONGEST_RETRY_AFTER = 600.0
 # Refusals of one question, not of the setup: the pair gets no verdict, the run goes on.
 _REFUSALS = ("context_length_exceeded", "content_filter", "content_policy_violation")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A judge's completion. `refused` names why the endpoint would not answer this very question."""
-
-    text: str
-    finish: str = "stop"
-    refused: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class _Retryable(Exception):
@@ -75,7 +60,7 @@ class ChatClient:
     def close(self) -> None:
         self._http.close()
 
-    def complete(self, body: Mapping[str, Any]) -> Answer:
+    def complete(self, body: Mapping[str, Any]) -> Completion:
         """Ask once, retrying what may heal.
 
         Raises JudgeError when the last retry failed, ParamsError for a wrong key, address, model or setting.
@@ -97,7 +82,7 @@ class ChatClient:
             "up, lower judge.concurrency or raise judge.timeout, and rerun: answers so far are kept."
         )
 
-    def _ask(self, body: Mapping[str, Any]) -> Answer:
+    def _ask(self, body: Mapping[str, Any]) -> Completion:
         try:
             response = self._http.post(f"{self._base_url}/chat/completions", json=dict(body))
         except httpx.RequestError as error:
@@ -108,7 +93,7 @@ class ChatClient:
             problem = f"HTTP {response.status_code}: {_message(response)}"
             raise _Retryable(problem, _retry_after(response.headers.get("Retry-After", "")))
         if refused := _refusal(response):
-            return Answer(text="", finish="refused", refused=refused)
+            return Completion(text="", finish="refused", refused=refused)
         raise self._explain(response)
 
     def _explain(self, response: httpx.Response) -> ParamsError:
@@ -132,7 +117,7 @@ class ChatClient:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _read(response: httpx.Response) -> Answer:
+def _read(response: httpx.Response) -> Completion:
     """The answer in an HTTP 200. A body that is no chat completion may be a proxy's or a half-started server's."""
     try:
         body = response.json()
@@ -141,15 +126,30 @@ def _read(response: httpx.Response) -> Answer:
         usage = body.get("usage") or {}
         if not (text is None or isinstance(text, str)):
             raise TypeError(f"content is {type(text).__name__}")
-        return Answer(
+        return Completion(
             text=(text or "").encode("utf-8", "replace").decode("utf-8"),  # no lone surrogates in our files
             finish=str(choice.get("finish_reason") or ""),
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
             model=str(body.get("model") or ""),
+            logprobs=_logprobs(choice.get("logprobs")),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _Retryable(f"HTTP 200, but no chat completion ({type(error).__name__}: {error})") from None
+
+
+def _logprobs(said: Any) -> list[dict[str, Any]] | None:
+    """The log-probabilities of an answer's tokens, with those of the likeliest ones at each place."""
+    if not said or said.get("content") is None:
+        return None
+    return [
+        {
+            "token": str(place["token"]),
+            "logprob": float(place["logprob"]),
+            "top": {str(one["token"]): float(one["logprob"]) for one in place.get("top_logprobs") or ()},
+        }
+        for place in said["content"]
+    ]
 
 
 def _error(response: httpx.Response) -> dict[str, Any]:

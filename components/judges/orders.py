@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.judges.pairs import Judge, Outcome, PairItem, Verdict
+from components.judges.pairs import Outcome, PairItem, Verdict
+from components.judges.reply import Judge
 
 Rule = Literal["mean_p", "conservative", "net"]
 
@@ -64,13 +65,16 @@ def combine(first: Verdict, second: Verdict, rule: Rule) -> PairResult:
     return PairResult(p_a, outcome, consistent, first, second)
 
 
-def judge_both_orders(judge: Judge, items: Sequence[PairItem], rule: Rule = "mean_p") -> list[PairResult]:
+def judge_both_orders(
+    judge: Judge[PairItem, Outcome], items: Sequence[PairItem], rule: Rule = "mean_p"
+) -> list[PairResult]:
     """Ask the judge about every pair in both orders. Identical completions are a tie without asking.
 
     Exchanging `a` and `b` of an item gives exactly 1 - p_a, since the same two questions are asked.
     """
     asked = [item for item in items if item.a != item.b]
-    verdicts = iter(judge.judge([shown for item in asked for shown in (item, item.swapped())]))
+    replies = judge.answer([shown for item in asked for shown in (item, item.swapped())])
+    verdicts = (Verdict(**vars(reply)) for reply in replies)
     results = []
     for item in items:
         if item.a == item.b:

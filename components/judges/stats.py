@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.judges.orders import PairResult
+from components.judges.reply import Reply
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,16 @@ def judge_stats(results: Sequence[PairResult]) -> JudgeStats:
         completion_tokens=sum(verdict.completion_tokens for verdict in verdicts),
         served_models=tuple(sorted({verdict.served_model for verdict in verdicts} - {""})),
     )
+
+
+def reply_stats(replies: Sequence[Reply[Any]]) -> dict[str, Any]:
+    """Flat metrics of single questions, one reply each: what was asked, what could not be read, what it cost."""
+    n_null = sum(not reply.parse_ok for reply in replies)
+    counts = {
+        "n_asked": len(replies),
+        "n_null": n_null,
+        "n_retries": sum(reply.n_retries for reply in replies),
+        "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": sum(reply.completion_tokens for reply in replies),
+    }
+    return counts | ({"parse_failure_rate": _estimate(n_null, len(replies))} if replies else {})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from components.contract.table import Table
+from components.heuristics.table import RULES
+from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
@@ -15,6 +17,10 @@ TABLES: dict[str, Table] = {
     for table in (
         IMPORTERS,
         CONVERSIONS,
+        JUDGES,
+        PROMPT_CONTRACTS,
+        SOURCES,
+        RULES,
         AGGREGATIONS,
         AGREEMENTS,
         VIEWS,

@@ -60,6 +60,7 @@ from components.records.views import (
     demonstrations,
     labeled,
     ranked_lists,
+    votes_of,
 )
 
 __all__ = [
@@ -108,6 +109,7 @@ __all__ = [
     "split_of",
     "text_candidate",
     "validate",
+    "votes_of",
     "votes_to_probability",
     "write_lines",
     "write_parquet",

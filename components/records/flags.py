@@ -36,7 +36,7 @@ def truncated_preferred(record: Record, labels: Labels) -> Iterator[Problem]:
 def order_not_recorded(record: Record, labels: Labels) -> Iterator[Problem]:
     """A comparison does not say which candidate was shown first, so position bias cannot be measured on it."""
     for where, judgment in judgments_of(record, "pairwise"):
-        if "shown_order" not in judgment:
+        if "shown_order" not in judgment and "combined_of" not in judgment:
             yield where, "has no shown order."
 
 

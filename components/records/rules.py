@@ -175,6 +175,29 @@ def shown_order_is_the_pair(record: Record, labels: Labels) -> Iterator[Problem]
 
 
 @_rule
+def combined_of_its_orders(record: Record, labels: Labels) -> Iterator[Problem]:
+    """A combined judgment sums up others of the same pair, each once and none of them combined; it was never shown."""
+    rows = record["judgments"]
+    for where, judgment in judgments_of(record, "pairwise"):
+        if "combined_of" not in judgment:
+            continue
+        of = judgment["combined_of"]
+        parts = [rows[i] for i in of if 0 <= i < len(rows) and rows[i] is not judgment]
+        if not of or len(parts) < len(of) or len(set(of)) < len(of):
+            yield f"{where}.combined_of", f"must list other judgments, each once (got {of}). Count them from 0."
+        elif any(
+            part["type"] != "pairwise" or "combined_of" in part or _pair(part) != _pair(judgment) for part in parts
+        ):
+            yield f"{where}.combined_of", f"names what is no uncombined judgment of this pair (got {of}). Correct it."
+        if "shown_order" in judgment:
+            yield f"{where}.shown_order", "stands beside combined_of (got both). Each order has a judgment of its own."
+
+
+def _pair(judgment: dict[str, Any]) -> tuple[set[str], Any]:
+    return {judgment["a"], judgment["b"]}, judgment.get("criterion")
+
+
+@_rule
 def tiers_disjoint(record: Record, labels: Labels) -> Iterator[Problem]:
     """No candidate stands twice in a ranking, and no tier is empty."""
     for where, judgment in judgments_of(record, "ranking"):

@@ -1,10 +1,10 @@
-"""The samples artifact (what a policy answered, k times per prompt), read and paired up for annotators. Torch-free."""
+"""The samples artifact (what a policy answered, k times per prompt): read, paired up, made records of. Torch-free."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,14 @@ class Sample:
     seed: int
     line: int
 
+    def quarantined(self, rule: str, where: str, reason: str) -> dict[str, Any]:
+        """The quarantine row of a sample that gave no record."""
+        return _quarantine_row(self.line, where, rule, f"sample {self.sample}: {reason}", {"a": self.completion})
+
 
 @dataclass(frozen=True)
 class SamplePair:
-    """Two different completions of one prompt, `a` the one with the lower sample index."""
+    """Two completions of one prompt: the one with the lower index first, or one of each of two artifacts."""
 
     a: Sample
     b: Sample
@@ -42,36 +46,44 @@ class SamplePair:
     def key(self) -> str:
         return f"{self.a.prompt_key}:{self.a.sample}:{self.b.sample}"
 
+    @property
+    def identical(self) -> bool:
+        return self.a.completion == self.b.completion
+
     def quarantined(self, rule: str, where: str, reason: str) -> dict[str, Any]:
         """The quarantine row of a pair that gave no record."""
-        raw = json.dumps({"a": self.a.completion, "b": self.b.completion}, ensure_ascii=False)[:_RAW]
+        raw = {"a": self.a.completion, "b": self.b.completion}
         reason = f"samples {self.a.sample} and {self.b.sample}: {reason}"
-        return {
-            "file": "samples.jsonl",
-            "line": self.a.line,
-            "field": where,
-            "rule": rule,
-            "reason": reason,
-            "raw": raw,
-        }
+        return _quarantine_row(self.a.line, where, rule, reason, raw)
+
+
+def _quarantine_row(line: int, where: str, rule: str, reason: str, raw: dict[str, str]) -> dict[str, Any]:
+    text = json.dumps(raw, ensure_ascii=False)[:_RAW]
+    return {"file": "samples.jsonl", "line": line, "field": where, "rule": rule, "reason": reason, "raw": text}
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Pairs worth an annotation, and what there is no annotation for: counted, or quarantined."""
+    """Pairs that were put forward, and what there is no annotation for: identical ones are counted, blank ones
+    quarantined."""
 
-    pairs: list[SamplePair] = field(default_factory=list)
+    forward: list[SamplePair] = field(default_factory=list)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
-    n_identical: int = 0
     n_prompts: int = 0
     n_prompts_single: int = 0
 
+    @property
+    def pairs(self) -> list[SamplePair]:
+        """The pairs that are worth an annotation."""
+        return [pair for pair in self.forward if not pair.identical]
+
     def counts(self) -> dict[str, int]:
+        n_pairs = len(self.pairs)
         return {
             "n_prompts": self.n_prompts,
             "n_prompts_single": self.n_prompts_single,
-            "n_pairs": len(self.pairs),
-            "n_identical": self.n_identical,
+            "n_pairs": n_pairs,
+            "n_identical": len(self.forward) - n_pairs,
         }
 
 
@@ -118,68 +130,89 @@ def schedule(n: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def pair_up(samples: Sequence[Sample], pairs_per_prompt: int) -> Pairing:
-    """At most `pairs_per_prompt` pairs per prompt, prompts in file order, samples by index.
-
-    Identical completions are skipped and counted; a blank completion quarantines its pair.
-    """
-    by_prompt: dict[str, list[Sample]] = defaultdict(list)
+def by_prompt(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """The samples of each prompt by index, prompts in file order."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        by_prompt[sample.prompt_key].append(sample)
-    pairs, quarantine, identical = [], [], 0
-    for group in by_prompt.values():
-        group.sort(key=lambda sample: sample.sample)
+        groups[sample.prompt_key].append(sample)
+    return {key: sorted(group, key=lambda sample: sample.sample) for key, group in groups.items()}
+
+
+def pair_up(samples: Sequence[Sample], pairs_per_prompt: int) -> Pairing:
+    """At most `pairs_per_prompt` pairs per prompt, prompts in file order. A blank completion quarantines its pair."""
+    groups = by_prompt(samples)
+    forward, quarantine = [], []
+    for group in groups.values():
         for i, j in schedule(len(group))[:pairs_per_prompt]:
             pair = SamplePair(group[i], group[j])
-            if pair.a.completion == pair.b.completion:
-                identical += 1
-            elif not (pair.a.completion.strip() and pair.b.completion.strip()):
-                quarantine.append(pair.quarantined("candidate_not_empty", "completion", "a completion is blank"))
+            if pair.identical or (pair.a.completion.strip() and pair.b.completion.strip()):
+                forward.append(pair)
             else:
-                pairs.append(pair)
-    single = sum(len(group) < 2 for group in by_prompt.values())
-    return Pairing(pairs, quarantine, identical, len(by_prompt), single)
+                quarantine.append(pair.quarantined("candidate_not_empty", "completion", "a completion is blank"))
+    single = sum(len(group) < 2 for group in groups.values())
+    return Pairing(forward, quarantine, len(groups), single)
+
+
+def pair_across(samples: Sequence[Sample], against: Sequence[Sample], where: str) -> Pairing:
+    """Sample 0 of each prompt against sample 0 of the other artifact, blank ones too: each prompt decides something.
+
+    Raises ArtifactError unless both answer the same prompts.
+    """
+    ours, theirs = ({s.prompt_key: s for s in group if s.sample == 0} for group in (samples, against))
+    if lone := ours.keys() ^ theirs.keys():
+        raise ArtifactError(
+            f"{where}: answers other prompts than the samples (got {len(lone)} in one of the two only, such as "
+            f"{min(lone)[:12]}). Sample both with the same prompts, n_prompts and seed."
+        )
+    return Pairing([SamplePair(ours[key], theirs[key]) for key in ours], [], len(ours))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the pairs of one samples artifact come from: what every record made of them says about it."""
+    """Where the samples of one artifact come from: what every candidate made of them says about it."""
 
     policy: str
     sampler: dict[str, Any]
-    provenance: dict[str, Any]
+    id: str
 
 
-def read_origin(samples: Input, source: str, license: str, run_id: str) -> Origin:
+def read_origin(samples: Input) -> Origin:
     """The policy and sampler settings that summary.json names. Raises ArtifactError if it does not name them."""
     try:
         summary = json.loads((samples.path / "summary.json").read_text(encoding="utf-8"))
-        policy, sampler = str(summary["policy"]), dict(summary["sampler"])
+        return Origin(str(summary["policy"]), dict(summary["sampler"]), samples.id)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{samples.path}/summary.json: does not say policy and sampler ({type(error).__name__}: {error}). "
             "Rerun response_sampling."
         ) from error
-    provenance = {"source": source, "license": license, "run_id": run_id, "data_rev": samples.id}
-    return Origin(policy, sampler, provenance)
 
 
-def pair_record(
-    pair: SamplePair,
+Candidates = Mapping[str, tuple[Sample, Origin]]
+"""The candidates of a record by the names that its judgments use."""
+
+
+def sample_record(
+    candidates: Candidates,
     judgments: list[dict[str, Any]],
     annotator: dict[str, Any],
-    origin: Origin,
+    provenance: dict[str, Any],
     *,
+    context: dict[str, Any] | None = None,
     n_retries: int = 0,
 ) -> Record:
-    """The valid FMT-00 record of an annotated pair; its candidates are named "a" and "b". Raises RecordError."""
+    """The valid FMT-00 record of judged samples of one prompt. `provenance`: source, license, run_id; the content ids
+    of the samples are added. Raises RecordError."""
+    prompt = next(iter(candidates.values()))[0].messages
+    ids = sorted({origin.id for _, origin in candidates.values()})
     record = make_record(
-        task=simple_task([dict(message) for message in pair.a.messages], lang=UNKNOWN),
-        candidates=[_candidate("a", pair.a, origin), _candidate("b", pair.b, origin)],
+        task=simple_task([dict(message) for message in prompt], lang=UNKNOWN),
+        context=context,
+        candidates=[_candidate(cid, sample, origin) for cid, (sample, origin) in candidates.items()],
         judgments=judgments,
         annotator=annotator,
         quality={"parse_ok": True, "n_retries": n_retries},
-        provenance=origin.provenance,
+        provenance={**provenance, "data_rev": " + ".join(ids)},
     )
     validate(record)
     return record

@@ -5,7 +5,8 @@ Kinds: `str`, `bool`, `int`, `float` (any number), `dict` (free mapping), a froz
 
 Three deliberate widenings of the published schema, each because the strict reading would force an untrue value:
 `shown_order` may be absent (most public sets do not say it), `strength` may be fractional (a mean of votes, a score
-difference), and `quality.weight` carries the training weight that curation gives a record.
+difference), and `quality.weight` carries the training weight that curation gives a record. One addition: a pairwise
+judgment with `combined_of` sums up other ones of the same pair (indices), which are then no votes of their own.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ JUDGMENTS: dict[str, dict[str, Any]] = {
         "p_a?": float,
         "shown_order?": (str, str),
         "criterion?": str,
+        "combined_of?": [int],
     },
     "ranking": {"tiers": [[str]], "complete": bool, "top_k?": int},  # FMT-04
     # One per attribute: FMT-05, FMT-06.

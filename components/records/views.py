@@ -126,6 +126,15 @@ def _of_type(record: Record, kind: str) -> list[dict[str, Any]]:
     return [judgment for judgment in record["judgments"] if judgment["type"] == kind]
 
 
+def votes_of(record: Record) -> list[dict[str, Any]]:
+    """The pairwise judgments that count: a combined one instead of those it sums up, so that a pair counts once."""
+    pairwise = _of_type(record, "pairwise")
+    summed = {i for judgment in pairwise for i in judgment.get("combined_of", ())}
+    return [
+        judgment for i, judgment in enumerate(record["judgments"]) if judgment["type"] == "pairwise" and i not in summed
+    ]
+
+
 def _kind_used(record: Record, dropped: Counter[str]) -> str | None:
     """The kind of judgment that comparisons are made from; the others are counted."""
     present = [kind for kind in PREFERENCES if _of_type(record, kind)]
@@ -143,7 +152,7 @@ def _share(judgment: dict[str, Any]) -> float:
 
 
 def _from_pairwise(record: Record, prompt: tuple[Message, ...], dropped: Counter[str]) -> Iterator[Comparison]:
-    for judgment in _of_type(record, "pairwise"):
+    for judgment in votes_of(record):
         outcome = judgment["outcome"]
         if outcome not in ("a", "b", "tie"):
             dropped[outcome] += 1

@@ -113,9 +113,12 @@ def _share(points: Sequence[float]) -> Estimate:
 
 @AGREEMENTS.row(method="EVAL-03", source="", label="P(first shown wins)")
 def first_shown_wins(votes: Iterable[Vote]) -> Estimate:
-    """P(the answer shown first wins), over decided votes whose order is known; 0.5 without position bias."""
-    known = [vote for vote in votes if vote.outcome in ("a", "b") and vote.shown_first]
-    return estimate([vote.outcome == vote.shown_first for vote in known], [vote.prompt for vote in known])
+    """P(the answer shown first wins), over decided verdicts whose order is known; 0.5 without position bias.
+
+    Both orders of a judged pair count, so that a judge that always takes the first comes out at 1, not at 0.5.
+    """
+    known = [(vote.prompt, *shown) for vote in votes for shown in vote.shown if shown[0] in ("a", "b")]
+    return estimate([outcome == first for _, outcome, first in known], [prompt for prompt, _, _ in known])
 
 
 @AGREEMENTS.row(method="EVAL-27", source="", label="P(longer wins)")

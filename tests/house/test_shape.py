@@ -28,6 +28,7 @@ UNUSED: dict[str, str] = {
     "OpenShare": "a range for knobs",
     "Witness": "the protocol that scoring and evaluation take",
     "KnownTruth": "for evaluation",
+    "JudgeWitness": "a judge behind the same protocol, for training that asks one as it goes",
     "save_combined": "for a step that combines preference models",
     "previous_champion": "goes with the registry",
 }
@@ -205,7 +206,8 @@ def _public(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef) and not node.decorator_list:
             yield node.name
         elif isinstance(node, ast.ClassDef):
-            yield node.name
+            if not any(".row" in ast.unparse(decorator) for decorator in node.decorator_list):
+                yield node.name
             yield from (m.name for m in node.body if isinstance(m, ast.FunctionDef))
         elif isinstance(node, ast.Assign):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadModel
 
-from components.base_model.soundness import check_causal, check_kind, check_tied, check_values
+from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
 from components.errors import ArtifactError
 from components.training.runtime import load_model
 from tests.components.base_model.brought import bring, change_json, change_tensors, shard, source
@@ -32,28 +32,28 @@ def test_one_value_that_is_no_number_is_found_and_its_tensor_named(
 
     change_tensors(folder, damage)
     with pytest.raises(ArtifactError, match=r"model.safetensors: model.norm.weight holds 1 values .*not finite"):
-        check_values(folder)
+        bring(folder, tmp_path / "policy")
     shard(folder)
     with pytest.raises(ArtifactError, match=r"model-0000\d-of-00003.safetensors: model.norm.weight holds"):
-        check_values(folder)
+        check_finite(load_model(folder, "x"), folder)
 
 
 def test_a_download_that_reserved_its_space_and_stopped_is_told(tmp_path: Path) -> None:
     """The file has its full length, and its second half is zeros."""
     folder = source(tmp_path)
-    check_values(folder)
+    check_ends(folder)
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     with pytest.raises(ArtifactError, match=r"ends in zeros \(got \d+ tensors.*did not finish: fetch it again"):
-        check_values(folder)
+        check_ends(folder)
 
 
 def test_a_matrix_of_zeros_in_the_middle_is_no_fault(tmp_path: Path) -> None:
     folder = source(tmp_path)
     name = "model.layers.0.mlp.down_proj.weight"
     change_tensors(folder, lambda tensors: {**tensors, name: torch.zeros_like(tensors[name])})
-    check_values(folder)
+    check_ends(folder)
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.2])

@@ -72,6 +72,18 @@ def test_more_tokens_than_rows_are_refused_and_padding_rows_are_counted(tmp_path
         bring(folder, tmp_path / "other")
 
 
+def test_ids_with_gaps_that_reach_beyond_the_rows_are_refused(tmp_path: Path) -> None:
+    """Fewer tokens than rows, and still one without a row."""
+    folder = source(tmp_path, vocab=len(tiny_tokenizer()) + 2)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocab, last = content["model"]["vocab"], max(content["model"]["vocab"].values())
+    content["model"]["vocab"] = {token: i + 9 if i == last else i for token, i in vocab.items()}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=r"more tokens than the model \(got"):
+        bring(folder, tmp_path / "policy")
+
+
 def test_rows_without_tokens_are_padding_or_another_models_tokenizer() -> None:
     """151,936 rows for 151,665 tokens, or 51,200 for 50,295, are round numbers; 128,256 for 32,000 are not."""
     for tokens, rows in ((151_665, 151_936), (50_295, 51_200), (94, 340)):

@@ -122,6 +122,6 @@ def fake_evidence(n: int = 40, *, scored: bool = True, seed: int = 0, spoil: str
         {"candidate": rng.normal(0.7, 1, n).tolist(), "reference": rng.normal(0, 1, n).tolist()},
     )
     gold = gold_scores(asked, systems)
-    params = build(Params, {"judge": {"noise": 1.0}, "use_judge": True}, "params")
+    params = build(Params, {"judge": {"name": "simulated", "noise": 1.0}, "use_judge": True}, "params")
     judged = judge_systems(asked, systems, params, Path("unused"))
     return Evidence(test, systems, rewards, gold, judged, contests(systems, rewards, gold, judged))

@@ -11,15 +11,20 @@ from components.judges import Outcome, PairItem, Verdict
 class StubJudge:
     """Answers by a function of the shown item and counts the questions."""
 
+    explains = True
+
     def __init__(self, decide: Callable[[PairItem], Outcome | None]) -> None:
         self.decide, self.questions = decide, 0
 
-    def judge(self, items: Sequence[PairItem]) -> list[Verdict]:
+    def answer(self, items: Sequence[PairItem]) -> list[Verdict]:
         self.questions += len(items)
         return [Verdict(self.decide(item)) for item in items]
 
+    def who(self) -> dict[str, object]:
+        return {"id": "stub", "kind": "llm", "revision": "1", "temperature": 0.0}
+
     def annotator(self, item: PairItem) -> dict[str, object]:
-        return {"id": "stub", "kind": "llm", "revision": "1", "instructions_rev": "stub@1", "temperature": 0.0}
+        return {**self.who(), "instructions_rev": "stub@1"}
 
     def execution(self) -> dict[str, int]:
         return {}

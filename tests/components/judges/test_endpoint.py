@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from components.errors import ArtifactError, JudgeError, ParamsError
-from components.judges import JudgeParams, PairItem, judge_both_orders, judge_stats
+from components.judges import PairItem, judge_both_orders, judge_stats
+from components.judges.asker import Question
+from components.judges.cache import AnswerCache
 from components.judges.client import ChatClient
-from components.judges.endpoint import EndpointJudge
+from components.judges.contracts.pair_verdict import PairVerdict
+from components.judges.endpoint import EndpointAsker
+from components.judges.judge import ModelJudge
+from components.judges.kinds import Endpoint
 from tests.components.judges.fake_endpoint import Reply, fails, says, serve
 
 KEY = "sk-loopback-0123456789"
@@ -27,13 +32,15 @@ def _key_and_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def judge_at(base_url: str, cache: Path, **changes: object) -> EndpointJudge:
-    params = JudgeParams(
-        kind="openai", model="m", base_url=base_url, api_key_env="TEST_JUDGE_KEY", timeout=5.0, retries=2
-    )
+def asker_at(base_url: str, cache: Path, **changes: object) -> EndpointAsker:
+    params = Endpoint(model="m", base_url=base_url, api_key_env="TEST_JUDGE_KEY", timeout=5.0, retries=2)
     params = replace(params, **changes)
     params.check()
-    return EndpointJudge(params, cache, backoff=0.001)
+    return EndpointAsker(params, AnswerCache(cache), backoff=0.001)
+
+
+def judge_at(base_url: str, cache: Path, **changes: object) -> ModelJudge:
+    return ModelJudge(asker_at(base_url, cache, **changes), PairVerdict())
 
 
 def pairs(n: int) -> list[PairItem]:
@@ -75,25 +82,25 @@ def test_a_question_is_never_asked_twice(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "n"}, {"temperature": 0.5}, {"max_tokens": 9}, {"revision": "2027"}, {"request": {"top_p": 0.5}}],
+    [{"model": "n"}, {"temperature": 0.5}, {"max_tokens": 9}, {"model_revision": "2027"}, {"request": {"top_p": 0.5}}],
 )
 def test_whatever_decides_an_answer_is_part_of_the_key(tmp_path, changes):
     with serve(prefers_good) as endpoint:
-        judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
-        judge_at(endpoint.base_url, tmp_path, **changes).judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
+        judge_at(endpoint.base_url, tmp_path, **changes).answer(pairs(1))
     assert len(endpoint.requests) == 2
 
 
 def test_how_it_is_asked_is_no_part_of_the_key(tmp_path):
     with serve(prefers_good) as endpoint:
-        judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
-        judge_at(endpoint.base_url, tmp_path, concurrency=1, retries=0, timeout=9.0, api_key_env="").judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
+        judge_at(endpoint.base_url, tmp_path, concurrency=1, retries=0, timeout=9.0, api_key_env="").answer(pairs(1))
     assert len(endpoint.requests) == 1
 
 
 def test_request_fields_are_sent_and_null_removes_one(tmp_path):
     with serve(prefers_good) as endpoint:
-        judge_at(endpoint.base_url, tmp_path, request={"max_tokens": None, "max_completion_tokens": 7}).judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path, request={"max_tokens": None, "max_completion_tokens": 7}).answer(pairs(1))
     assert "max_tokens" not in endpoint.requests[0]
     assert endpoint.requests[0]["max_completion_tokens"] == 7
 
@@ -128,8 +135,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
 )
 def test_trouble_that_heals_is_retried(tmp_path, trouble):
     with serve(lambda body, number: trouble if number == 1 else prefers_good(body, number)) as endpoint:
-        verdict = judge_at(endpoint.base_url, tmp_path).judge(pairs(1))[0]
-    assert verdict.outcome == "a"
+        verdict = judge_at(endpoint.base_url, tmp_path).answer(pairs(1))[0]
+    assert verdict.value == "a"
     assert len(endpoint.requests) == 2
 
 
@@ -137,7 +144,7 @@ def test_trouble_that_stays_is_a_judge_error_with_the_reason(tmp_path):
     with serve(lambda body, number: fails(500, "the GPU is on fire")) as endpoint:
         judge = judge_at(endpoint.base_url, tmp_path)
         with pytest.raises(JudgeError, match=r"after 3 attempt\(s\) \(HTTP 500: the GPU is on fire\)"):
-            judge.judge(pairs(1))
+            judge.answer(pairs(1))
     assert len(endpoint.requests) == 3
     assert JudgeError("").exit_code == 1  # a retry may cure it
 
@@ -178,7 +185,7 @@ def test_retry_after_is_honoured(monkeypatch):
 def test_an_endpoint_that_asks_to_come_back_tomorrow_is_an_error_now(tmp_path):
     tomorrow = fails(429, "daily quota", Retry_After="86400")
     with serve(lambda body, number: tomorrow) as endpoint, pytest.raises(JudgeError, match="daily quota"):
-        judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
     assert len(endpoint.requests) == 1
 
 
@@ -192,7 +199,7 @@ def test_a_silent_endpoint_times_out(tmp_path):
     with serve(hangs) as endpoint:
         judge = judge_at(endpoint.base_url, tmp_path, timeout=0.05, retries=1)
         with pytest.raises(JudgeError, match=r"after 2 attempt\(s\) \(ReadTimeout"):
-            judge.judge(pairs(1))
+            judge.answer(pairs(1))
         silent.set()
 
 
@@ -200,7 +207,7 @@ def test_nobody_at_the_address_is_a_judge_error(tmp_path):
     with serve(prefers_good) as endpoint:
         gone = endpoint.base_url
     with pytest.raises(JudgeError, match="ConnectError"):
-        judge_at(gone, tmp_path).judge(pairs(1))
+        judge_at(gone, tmp_path).answer(pairs(1))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +224,7 @@ def test_what_a_person_must_change_is_not_retried_and_never_shows_the_key(tmp_pa
     with serve(lambda body, number: reply) as endpoint:
         judge = judge_at(endpoint.base_url, tmp_path)
         with pytest.raises(ParamsError, match=says_what) as caught:
-            judge.judge(pairs(1))
+            judge.answer(pairs(1))
     assert len(endpoint.requests) == 1
     assert KEY not in str(caught.value)
     assert KEY not in repr(vars(judge))
@@ -250,7 +257,7 @@ def test_the_key_is_in_no_cache_file_log_or_message(tmp_path, caplog):
 
 def test_no_key_is_sent_where_none_is_named(tmp_path):
     with serve(prefers_good) as endpoint:
-        judge_at(endpoint.base_url, tmp_path, api_key_env="").judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path, api_key_env="").answer(pairs(1))
     assert endpoint.keys == [""]
 
 
@@ -276,17 +283,17 @@ def test_an_answer_without_verdict_is_asked_for_again_then_given_up(tmp_path):
         return says("I cannot decide.") if hopeless or number == 1 else says("[[A]]")
 
     with serve(answer) as endpoint:
-        first, second = judge_at(endpoint.base_url, tmp_path, concurrency=1).judge(pairs(2))
-    assert (first.outcome, first.n_retries, first.completion_tokens) == ("a", 1, 6)
-    assert (second.outcome, second.parse_ok, second.n_retries, second.completion_tokens) == (None, False, 2, 9)
+        first, second = judge_at(endpoint.base_url, tmp_path, concurrency=1).answer(pairs(2))
+    assert (first.value, first.n_retries, first.completion_tokens) == ("a", 1, 6)
+    assert (second.value, second.parse_ok, second.n_retries, second.completion_tokens) == (None, False, 2, 9)
     assert second.reason == "no verdict, or contradicting ones, in the answer"
     assert len(endpoint.requests) == 5
 
 
 def test_cached_answers_without_verdict_are_not_asked_for_again(tmp_path):
     with serve(lambda body, number: says("Hm.")) as endpoint:
-        fresh = judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
-        cached = judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
+        fresh = judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
+        cached = judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
     assert fresh == cached
     assert len(endpoint.requests) == 3
 
@@ -301,8 +308,8 @@ def test_cached_answers_without_verdict_are_not_asked_for_again(tmp_path):
 )
 def test_a_cut_off_or_empty_answer_is_no_verdict(tmp_path, reply, reason):
     with serve(lambda body, number: reply) as endpoint:
-        verdict = judge_at(endpoint.base_url, tmp_path).judge(pairs(1))[0]
-    assert verdict.outcome is None
+        verdict = judge_at(endpoint.base_url, tmp_path).answer(pairs(1))[0]
+    assert verdict.value is None
     assert reason in verdict.reason
 
 
@@ -328,23 +335,63 @@ def test_a_question_the_endpoint_refuses_costs_its_pair_not_the_run(tmp_path, re
 
 def test_a_lone_surrogate_in_an_answer_does_not_reach_our_files(tmp_path):
     with serve(lambda body, number: says("odd \ud800 text\n[[A]]")) as endpoint:
-        verdict = judge_at(endpoint.base_url, tmp_path).judge(pairs(1))[0]
-    assert verdict.outcome == "a"
+        verdict = judge_at(endpoint.base_url, tmp_path).answer(pairs(1))[0]
+    assert verdict.value == "a"
     verdict.text.encode("utf-8")
 
 
 def test_a_damaged_cache_file_is_named(tmp_path):
     with serve(prefers_good) as endpoint:
-        judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
+        judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
         file = next(path for path in tmp_path.rglob("*.json"))
         file.write_text("{")
         with pytest.raises(ArtifactError, match=file.name):
-            judge_at(endpoint.base_url, tmp_path).judge(pairs(1))
+            judge_at(endpoint.base_url, tmp_path).answer(pairs(1))
 
 
 def test_the_annotator_names_model_revision_and_prompt(tmp_path):
-    judge = judge_at("http://127.0.0.1:9/v1", tmp_path, revision="2026-11")
+    judge = judge_at("http://127.0.0.1:9/v1", tmp_path, model_revision="2026-11")
     one, other = (judge.annotator(item) for item in pairs(2))
     assert (one["kind"], one["id"], one["revision"], one["temperature"]) == ("llm", "m", "2026-11", 0.0)
     assert one["instructions_rev"].startswith("pair_verdict@1:")
     assert one["instructions_rev"] != other["instructions_rev"]
+
+
+def test_a_budget_of_questions_ends_the_run_and_what_is_there_stays_free(tmp_path):
+    """6 questions, 4 allowed: a run of 4, then one of the other 2. A retry would spend more: exit code 2."""
+    with serve(prefers_good) as endpoint:
+        with pytest.raises(ParamsError, match=r"judge.budget_questions: is used up \(got 4 of 4, after 4 questions\)"):
+            judge_both_orders(judge_at(endpoint.base_url, tmp_path, budget_questions=4, concurrency=1), pairs(3))
+        assert len(endpoint.requests) == 4
+        again = judge_at(endpoint.base_url, tmp_path, budget_questions=4)
+        judge_both_orders(again, pairs(3))
+    assert again.execution() == {"judge_requests": 2, "judge_cache_hits": 4}
+
+
+def test_a_budget_of_tokens_counts_prompts_and_answers(tmp_path):
+    """A question costs 7 + 3 tokens: after the second, 20 of 15 are spent."""
+    with serve(prefers_good) as endpoint, pytest.raises(ParamsError, match=r"budget_tokens: is used up \(got 20 of 15"):
+        judge_both_orders(judge_at(endpoint.base_url, tmp_path, budget_tokens=15, concurrency=1), pairs(3))
+    assert len(endpoint.requests) == 2
+
+
+def test_log_probabilities_are_asked_for_and_kept_where_a_contract_reads_them(tmp_path):
+    top = [{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -2.5}]
+    content = {"content": [{"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": top}]}
+
+    def answer(body, number):
+        reply = says("A")
+        if body.get("logprobs"):
+            reply.body["choices"][0]["logprobs"] = content
+        return reply
+
+    prompt = [{"role": "user", "content": "A or B?"}]
+    with serve(answer) as endpoint:
+        questions = [Question(prompt, "c@1", top_logprobs=5), Question(prompt, "c@1")]
+        with_them, without = asker_at(endpoint.base_url, tmp_path).ask(questions)
+        cached = asker_at(endpoint.base_url, tmp_path).ask(questions)
+    assert with_them.logprobs == [{"token": "A", "logprob": -0.1, "top": {"A": -0.1, "B": -2.5}}]
+    assert without.logprobs is None
+    assert cached == [with_them, without]
+    asked = sorted((body.get("logprobs", False), body.get("top_logprobs", 0)) for body in endpoint.requests)
+    assert asked == [(False, 0), (True, 5)]

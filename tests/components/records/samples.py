@@ -58,6 +58,25 @@ def record(
     return make_record(**(parts | over))
 
 
+def both_orders(
+    first: str,
+    second: str,
+    combined: str,
+    *,
+    texts: tuple[str, str] = ("Blue", "Seven"),
+    prompt: Any = "Name a colour.",
+) -> dict[str, Any]:
+    """A pair that a judge was asked about in both orders: the verdicts with a and with b shown first, and their sum."""
+    pairwise = {"type": "pairwise", "a": "a", "b": "b"}
+    judgments = [
+        {**pairwise, "outcome": first, "shown_order": ["a", "b"]},
+        {**pairwise, "outcome": second, "shown_order": ["b", "a"]},
+        {**pairwise, "outcome": combined, "p_a": {"a": 1.0, "b": 0.0, "tie": 0.5}[combined], "combined_of": [0, 1]},
+    ]
+    judge = {"id": "judge", "kind": "llm", "revision": "1", "instructions_rev": "1"}
+    return record(*judgments, texts=texts, prompt=prompt, annotator=judge)
+
+
 def pair(
     outcome: str = "a",
     *,

@@ -10,7 +10,7 @@ import pytest
 
 from components.errors import RecordError
 from components.records import FLAGS, RULES, flags, record_id, validate
-from tests.components.records.samples import JUDGMENTS, SCALE, pair, record
+from tests.components.records.samples import JUDGMENTS, SCALE, both_orders, pair, record
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -98,6 +98,18 @@ BROKEN: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "sides_differ": [(record(pairwise(b="a")), "judgments[0]"), (judged("edit", to="a"), "judgments[0]")],
     "shown_order_is_the_pair": [(record(pairwise(shown_order=["a", "a"])), "judgments[0].shown_order")],
+    "combined_of_its_orders": [
+        (record(pairwise(combined_of=[])), "judgments[0].combined_of"),
+        (record(pairwise(combined_of=[0])), "judgments[0].combined_of"),
+        (record(pairwise(combined_of=[1])), "judgments[0].combined_of"),
+        (record(pairwise(), pairwise(combined_of=[0, 0])), "judgments[1].combined_of"),
+        (record(pairwise(), pairwise(combined_of=[-1])), "judgments[1].combined_of"),
+        (record(JUDGMENTS["critique"], pairwise(combined_of=[0])), "judgments[1].combined_of"),
+        (record(pairwise(criterion="wit"), pairwise(combined_of=[0])), "judgments[1].combined_of"),
+        (record(pairwise(b="c"), pairwise(combined_of=[0]), texts=("x", "y", "z")), "judgments[1].combined_of"),
+        (record(pairwise(), pairwise(combined_of=[0]), pairwise(combined_of=[1])), "judgments[2].combined_of"),
+        (record(pairwise(), pairwise(combined_of=[0], shown_order=["a", "b"])), "judgments[1].shown_order"),
+    ],
     "tiers_disjoint": [
         (judged("ranking", tiers=[["a", "b"], ["a"]]), "judgments[0].tiers"),
         (judged("ranking", tiers=[["a", "b"], []]), "judgments[0].tiers"),
@@ -249,6 +261,13 @@ def test_a_truncated_winner_is_flagged_not_refused() -> None:
     ranked = judged("ranking")
     ranked["candidates"][0]["truncated"] = True
     assert "truncated_preferred" in flags(ranked)
+
+
+def test_both_orders_and_their_sum_are_one_good_record() -> None:
+    """Its shown orders are recorded, in judgments of their own."""
+    judged_pair = both_orders("a", "b", "tie")
+    validate(judged_pair)
+    assert "order_not_recorded" not in flags(judged_pair)
 
 
 def test_what_a_source_did_not_say_is_flagged() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import RecordError
-from components.records.samples import pair_up, read_samples, schedule
+from components.errors import ArtifactError, RecordError
+from components.records.samples import pair_across, pair_up, read_samples, schedule
 from tests.components.samples_artifact import write_samples
 
 
@@ -31,6 +31,17 @@ def test_pairs_are_taken_per_prompt_and_what_is_left_out_is_counted(tmp_path: Pa
     row = pairing.quarantine[0]
     assert (row["file"], row["line"], row["rule"]) == ("samples.jsonl", 7, "candidate_not_empty")
     assert json.loads(row["raw"]) == {"a": "x", "b": " \n"}
+
+
+def test_pairs_across_two_artifacts_are_the_first_samples_of_the_same_prompts(tmp_path: Path):
+    """In the order of ours; a blank one and identical ones are put forward too, since each prompt decides something."""
+    ours = read_samples(write_samples(tmp_path / "ours", {"p": ["x", "y"], "same": ["x"], "blank": [" "]}))
+    theirs = read_samples(write_samples(tmp_path / "theirs", {"blank": ["x"], "same": ["x"], "p": ["z", "x"]}))
+    pairing = pair_across(ours, theirs, "here")
+    assert [(pair.a.completion, pair.b.completion) for pair in pairing.forward] == [("x", "z"), ("x", "x"), (" ", "x")]
+    assert pairing.counts() == {"n_prompts": 3, "n_prompts_single": 0, "n_pairs": 2, "n_identical": 1}
+    with pytest.raises(ArtifactError, match=r"here: answers other prompts than the samples \(got 1 in one"):
+        pair_across(ours, [sample for sample in theirs if sample.completion != "z"], "here")
 
 
 def test_the_order_of_the_lines_of_a_prompt_does_not_matter(tmp_path: Path):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.records import comparisons, demonstrations, labeled, ranked_lists
-from tests.components.records.samples import JUDGMENTS, SCALE, pair, record
+from tests.components.records.samples import JUDGMENTS, SCALE, both_orders, pair, record
 
 
 def short(items: list[Any]) -> list[tuple[str, str, float]]:
@@ -32,6 +32,14 @@ def test_pairwise_outcomes_become_chosen_and_rejected() -> None:
     ]
     assert [item.tie for item in found.items] == [False, False, True, False]
     assert found.dropped == {}
+
+
+def test_a_pair_that_was_judged_in_both_orders_counts_once_by_what_they_say_together() -> None:
+    found = comparisons([both_orders("a", "a", "a"), both_orders("a", "b", "tie"), both_orders("b", "tie", "b")])
+    assert short(found.items) == [("Blue", "Seven", 1.0), ("Blue", "Seven", 0.5), ("Seven", "Blue", 1.0)]
+    assert found.dropped == {}
+    assert [item.completion for item in demonstrations([both_orders("b", "tie", "b")]).items] == ["Seven"]
+    assert len(labeled([both_orders("a", "a", "a")]).items) == 2
 
 
 def test_a_comparison_carries_where_it_came_from() -> None:

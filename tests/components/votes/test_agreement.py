@@ -17,7 +17,7 @@ from components.votes.agreement import (
     study,
 )
 from components.votes.ballots import votes
-from tests.components.records.samples import pair
+from tests.components.records.samples import both_orders, pair
 from tests.components.votes.cast import Cast
 
 
@@ -96,6 +96,20 @@ def test_position_and_length_are_seen_whatever_the_labels_of_the_sides() -> None
     assert first_shown_wins(votes(first))["value"] == 1.0
     longer = [pair(side, prompt=side, texts=("long", "x") if side == "a" else ("x", "long")) for side in "ab"]
     assert longer_wins(votes(longer))["value"] == 1.0
+
+
+def test_position_bias_of_a_judge_is_measured_on_both_shown_orders() -> None:
+    """One that always takes the first answer: two verdicts a pair, all for the first, though each pair is a tie.
+
+    One that is right whatever comes first: its winner is shown first in one of the two orders.
+    """
+    texts = [("Blue", "Seven"), ("Seven", "Blue")]
+    biased = list(votes([both_orders("a", "b", "tie", texts=both) for both in texts]))
+    assert [vote.outcome for vote in biased] == ["tie", "tie"]
+    assert (first_shown_wins(biased)["value"], first_shown_wins(biased)["n"]) == (1.0, 4)
+    fair = list(votes([both_orders(side, side, side, texts=both) for both in texts for side in "ab"]))
+    assert (first_shown_wins(fair)["value"], first_shown_wins(fair)["n"]) == (0.5, 8)
+    assert study(biased)["by_kind"]["llm"]["votes"] == 2
 
 
 def test_ties_unknown_orders_and_equal_lengths_are_not_counted() -> None:

@@ -1,0 +1,1 @@
+"""Rules: one function and one row each."""

@@ -1,0 +1,1 @@
+"""Prompt contracts: one file, one class, one row each."""
