@@ -60,7 +60,7 @@ def find_revision(source: str) -> str:
     except OfflineModeIsEnabled as error:
         raise ParamsError(
             f"base_model.source: is no folder, and a hub id is looked up only when that is allowed (got {source}). "
-            "Add --online, or set base_model.revision to the commit of a model that is in the cache."
+            "Add --online to preflow run, or set base_model.revision to the commit of a model that is in the cache."
         ) from error
     except (HfHubHTTPError, ValueError) as error:
         raise ParamsError(
