@@ -27,6 +27,7 @@ STEPS = (
     "response_sampling",
     "reward_modeling",
     "policy_optimization",
+    "answers",
     "evaluation",
 )
 COLUMNS = {

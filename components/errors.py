@@ -5,7 +5,7 @@
     │   ├── SpecError                a component.yaml, dvc.yaml or profile is wrong
     │   ├── ParamsError              a parameter is unknown, missing, mistyped or out of range
     │   ├── WiringError              steps are connected in a way the ports do not allow
-    │   └── GateError                a gate cannot be evaluated as written
+    │   └── GateError                a version did not pass its gate, and is asked for all the same
     ├── DataError                3   the data is bad; never retried
     │   ├── RecordError              a feedback record breaks a rule
     │   └── ArtifactError            an artifact is missing, incomplete or not what its id says

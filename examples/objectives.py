@@ -19,7 +19,7 @@ quantities = {
 }
 
 for row in OBJECTIVES:
-    if row.facts["family"] != "pair" or not set(row.needs) <= set(quantities):
+    if row.facts["view"] != "pair" or not set(row.needs) <= set(quantities):
         continue
     loss = bind(Choice(row.name))(**{need: quantities[need] for need in row.needs})
     (slope,) = torch.autograd.grad(loss.sum(), quantities["chosen_logps"])

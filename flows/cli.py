@@ -6,15 +6,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import PreflowError, UserError, nearest
-from flows import env, models_cli
-from flows.kubernetes import cli as kubernetes_cli
+from components.errors import PreflowError, UserError
+from flows import env, kubernetes_cli, models_cli
+from flows.catalogue import FLOWS, load_flow
 
 app = typer.Typer(
     help="Human preference learning of language models: feedback in, gated and registered models out.",
@@ -27,18 +27,13 @@ app.add_typer(models_cli.app, name="models", help="The registry: versions, linea
 app.add_typer(kubernetes_cli.app, name="k8s", help="Jobs on a cluster: render, check, submit, sweep.")
 console = Console(highlight=False)
 
-Flow = Annotated[str, typer.Argument(help="align or retrain")]
+Flow = Annotated[str, typer.Argument(help=", ".join(FLOWS))]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="a file of flows/profiles, for example hh")]
 Raw = Annotated[str, typer.Option("--raw", help="file or folder of feedback, in place of the profile's")]
-Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="STEP.KEY=VALUE", help="override a parameter")]
+Overrides = Annotated[list[str], typer.Option("--set", "-s", metavar="SECTION.KEY=VALUE", help="override a parameter")]
 RunnerName = Annotated[str, typer.Option("--runner", "-r", help="local or kubernetes; changes no result")]
+Iterations = Annotated[int, typer.Option("--iterations", min=0, help="rounds of a loop (0: as the profile says)")]
 ClusterName = Annotated[str, typer.Option("--cluster", envvar="PREFLOW_CLUSTER", help="a file of k8s/profiles")]
-NAMES = ("align", "retrain")
-
-
-def _known(flow: str) -> None:
-    if flow not in NAMES:
-        raise UserError(f"flow '{flow}': no such flow.{nearest(flow, NAMES)}")
 
 
 @app.command()
@@ -49,6 +44,7 @@ def run(
     overrides: Overrides = [],  # noqa: B006  (typer reads the default, nobody changes it)
     runner: RunnerName = "",
     cluster: ClusterName = "",
+    iterations: Iterations = 0,
     online: Annotated[bool, typer.Option(help="allow downloads of models named by hub id")] = False,
 ) -> None:
     """Run a flow here. Finished steps are kept: rerun after a crash and it goes on where it stopped.
@@ -57,17 +53,17 @@ def run(
     [bold]preflow run align -s policy_optimization.seed=1 -s policy_optimization.objective.beta=0.2[/] ·
     [bold]preflow run align --runner kubernetes --cluster gpu-cluster[/]
     """
-    _known(flow)
+    load_flow(flow)
     if online:
         os.environ["HF_HUB_OFFLINE"] = "0"
     env.prepare()
     from flows.base import describe_base
-    from flows.runner import open_runner
+    from flows.runners import open_runner
     from flows.server import alive, driver_tag, prefect_api
     from flows.settings import load_settings
 
-    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster)
-    settings.raw_feedback()  # mistakes before anything is started
+    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
+    settings.wire()  # mistakes before anything is started
     if base := describe_base(settings.params):
         console.print(f"base model: {base}", markup=False)
     open_runner(settings)
@@ -75,14 +71,15 @@ def run(
         from prefect import tags
         from prefect.exceptions import CancelledRun
 
-        from flows.catalogue import FLOWS
+        from flows import deployed
         from flows.run_folder import mark_interrupted
 
         mark_interrupted(Path("runs"), alive)
-        where = {"runner": settings.runner, "cluster": settings.cluster}
+        where: dict[str, Any] = {"runner": settings.runner, "cluster": settings.cluster}
+        where |= {"iterations": iterations} if iterations else {}
         try:
             with tags(driver_tag()):
-                table = FLOWS[flow].run(profile=profile, raw=raw, overrides=tuple(overrides), **where)
+                table = getattr(deployed, flow)(profile=profile, raw=raw, overrides=tuple(overrides), **where)
         except CancelledRun as error:
             raise UserError(f"{flow}: the run was cancelled. Run it again: finished steps are kept.") from error
     _print_table(f"{flow}: outcome", table)
@@ -108,17 +105,18 @@ def plan(
     overrides: Overrides = [],  # noqa: B006
     runner: RunnerName = "",
     cluster: ClusterName = "",
+    iterations: Iterations = 0,
 ) -> None:
     """Show what a run would do: each step cached or not and why, and what it needs. Runs nothing.
 
     With the runner kubernetes the API server is asked about every Job (a dry run with strict validation).
     """
-    _known(flow)
+    load_flow(flow)
     env.prepare()
     from flows.plan import make_plan
     from flows.settings import load_settings
 
-    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster)
+    settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
     steps = make_plan(settings).steps
     table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
     for heading in ("step", "action", "why", "resources", *(["Job"] if settings.cluster else [])):
@@ -152,12 +150,10 @@ def add_feedback(
     env.prepare()
     from flows.inbox import add_feedback as add
     from flows.inbox import announce
-    from flows.server import known_server
+    from flows.server import configured_api
 
     console.print(f"added {add(file, inbox)}")
-    url = os.environ.get("PREFECT_API_URL") or known_server()
-    if url:
-        os.environ["PREFECT_API_URL"] = url
+    if url := configured_api():
         announce(inbox)
         console.print(f"told {url}")
     else:

@@ -1,18 +1,14 @@
-"""A flow's steps and how they are connected, recorded before anything runs, so that wiring mistakes cost nothing.
-
-`python -m flows.graph align` prints the edges as JSON; `components check` compares them with dvc.yaml.
-"""
+"""A flow's steps and how they are connected, recorded before anything runs, so that wiring mistakes cost nothing."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.contract.spec import ARTIFACT_TYPES, Spec, load_spec
-from components.errors import PreflowError, WiringError, nearest
+from components.errors import WiringError, nearest
 
 EXTERNAL = "external"
 
@@ -37,20 +33,28 @@ class Handle:
 
 @dataclass(frozen=True)
 class Node:
-    """One step: a component under a name (its section in params.yaml), and where its inputs come from."""
+    """One step: a component, the section of params.yaml that it reads, and where its inputs come from."""
 
     name: str
+    section: str
     spec: Spec
     inputs: dict[str, tuple[Handle, ...]]
+    doc: str = ""
 
-    def __getattr__(self, port: str) -> Handle:
-        """`node.dataset` is the handle of the output port `dataset`."""
-        if port.startswith("_"):
-            raise AttributeError(port)
+    def __getitem__(self, port: str) -> Handle:
+        """`node["dataset"]` is the handle of the output port `dataset`."""
         outputs = self.spec.outputs
         if port not in outputs:
             raise WiringError(f"step {self.name}: no output '{port}'.{nearest(port, outputs)}")
         return Handle(self.name, port, outputs[port].type)
+
+    def of_type(self, type_name: str) -> Handle:
+        """The one output of this type."""
+        ports = [port.name for port in self.spec.outputs.values() if port.type == type_name]
+        if len(ports) != 1:
+            found = ", ".join(ports) or "none"
+            raise WiringError(f"step {self.name}: must have one output of type {type_name} (got {found}). Name a port.")
+        return self[ports[0]]
 
 
 @dataclass
@@ -59,35 +63,52 @@ class Graph:
 
     nodes: dict[str, Node] = field(default_factory=dict)
 
-    def step(self, name: str, component: str = "", /, **inputs: Handle | Sequence[Handle] | None) -> Node:
-        """Add a step and check its wiring. `name` is its section in params.yaml, by default also its component."""
-        spec = load_spec(component or name)
-        if name in self.nodes:
-            raise WiringError(f"step {name}: stands twice in the flow. Give the second one another name.")
-        wired: dict[str, tuple[Handle, ...]] = {}
+    def step(
+        self,
+        component: str,
+        /,
+        *,
+        name: str = "",
+        section: str = "",
+        doc: str = "",
+        **inputs: Handle | Sequence[Handle] | None,
+    ) -> Node:
+        """Add a step and check its wiring.
+
+        `name` tells it from other steps of this flow, `section` is where its parameters stand in params.yaml; both are
+        the component's name unless they are given. `doc`: what this step is for, where the component's summary is not
+        enough.
+        """
+        spec = load_spec(component)
+        node = Node(name or component, section or component, spec, {}, doc or spec.summary)
+        if node.name in self.nodes:
+            raise WiringError(f"step {node.name}: stands twice in the flow. Give the second one another name.")
         for port, given in inputs.items():
             if port not in spec.inputs:
-                raise WiringError(f"step {name}: no input '{port}'.{nearest(port, spec.inputs)}")
-            if given is None:
-                continue
-            wired[port] = (given,) if isinstance(given, Handle) else tuple(given)
-            self._check(name, spec, port, wired[port])
+                raise WiringError(f"step {node.name}: no input '{port}'.{nearest(port, spec.inputs)}")
+            if given:  # an empty list is the same as None: the identity knows no difference
+                node.inputs[port] = (given,) if isinstance(given, Handle) else tuple(given)
+                _check(node, port)
         for port, declared in spec.inputs.items():
-            if not declared.optional and not wired.get(port):
-                raise WiringError(f"step {name}: input '{port}' ({declared.type}) is not connected. Connect it.")
-        self.nodes[name] = Node(name, spec, wired)
-        return self.nodes[name]
+            if not declared.optional and not node.inputs.get(port):
+                raise WiringError(f"step {node.name}: input '{port}' ({declared.type}) is not connected. Connect it.")
+        self.nodes[node.name] = node
+        return node
 
-    @staticmethod
-    def _check(name: str, spec: Spec, port: str, handles: tuple[Handle, ...]) -> None:
-        declared = spec.inputs[port]
-        if len(handles) > 1 and not declared.many:
-            raise WiringError(f"step {name}: input '{port}' takes one artifact (got {len(handles)}). Connect one.")
-        for handle in handles:
-            if handle.type != declared.type:
+    def by_types(self, component: str, offered: Mapping[str, Callable[[], Handle]]) -> Node:
+        """Add a step whose inputs are found by their types: `offered` has a function that gives (or first makes) the
+        artifact of a type. Optional inputs stay unconnected: only whoever knows why they are there can fill them."""
+        wired: dict[str, Any] = {}
+        for port in load_spec(component).inputs.values():
+            if port.optional:
+                continue
+            if port.type not in offered:
                 raise WiringError(
-                    f"step {name}: input '{port}' takes a {declared.type} (got {handle}, a {handle.type}). Rewire it."
+                    f"step {component}: needs a {port.type} (input '{port.name}'), which this flow cannot give it. "
+                    f"It has {', '.join(offered)}. Make it before, or leave {component} out."
                 )
+            wired[port.name] = offered[port.type]()
+        return self.step(component, **wired)
 
     @staticmethod
     def external(type_name: str, path: Path) -> Handle:
@@ -115,31 +136,26 @@ class Graph:
         visit(handle.step)
         return (node for name, node in self.nodes.items() if name in wanted)
 
-    def edges(self) -> list[dict[str, object]]:
-        """The graph as plain data, for comparing."""
+    def as_data(self) -> list[dict[str, object]]:
+        """The graph as plain data, for whoever does not import it."""
         return [
             {
                 "step": node.name,
                 "component": node.spec.name,
+                "section": node.section,
+                "doc": node.doc,
                 "inputs": {port: [str(handle) for handle in handles] for port, handles in node.inputs.items()},
             }
             for node in self.nodes.values()
         ]
 
 
-def flow_graph(name: str) -> Graph:
-    """The graph of a flow as it runs with default parameters, nothing executed."""
-    from flows.catalogue import FLOWS
-
-    if name not in FLOWS:
-        raise WiringError(f"flow '{name}': no such flow.{nearest(name, FLOWS)}")
-    graph = Graph()
-    FLOWS[name].wire(graph)
-    return graph
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(flow_graph(sys.argv[1] if len(sys.argv) > 1 else "align").edges(), indent=1))
-    except PreflowError as error:
-        sys.exit(f"error: {error}")
+def _check(node: Node, port: str) -> None:
+    declared, handles = node.spec.inputs[port], node.inputs[port]
+    if len(handles) > 1 and not declared.many:
+        raise WiringError(f"step {node.name}: input '{port}' takes one artifact (got {len(handles)}). Connect one.")
+    for handle in handles:
+        if handle.type != declared.type:
+            raise WiringError(
+                f"step {node.name}: input '{port}' takes a {declared.type} (got {handle}, a {handle.type}). Rewire it."
+            )

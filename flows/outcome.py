@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import prefect.runtime
@@ -24,21 +26,6 @@ from flows.step import Run
 
 P = ParamSpec("P")
 
-# metric -> what a person calls it, in the order of the closing table
-HEADLINES = {
-    "reward_model.accuracy": "reward model accuracy (held out)",
-    "baseline.length.accuracy": "  baseline: longer wins",
-    "baseline.bag_of_words.accuracy": "  baseline: bag of words",
-    "implicit_reward.accuracy": "implicit reward accuracy",
-    "win_rate.reward_model.vs_reference": "win rate over base (reward model)",
-    "win_rate.judge.vs_reference": "win rate over base (judge)",
-    "win_rate.judge.vs_champion": "win rate over champion (judge)",
-    "win_rate.gold.vs_reference": "win rate over base (known truth)",
-    "win_rate.gold.vs_champion": "win rate over champion (known truth)",
-    "kl.sequence_k1": "KL to base (nats per answer)",
-    "length.ratio_to_reference": "length, as a ratio to base",
-}
-
 
 class ConcludedRun(Run):
     """A run that can also say how it ended."""
@@ -47,28 +34,46 @@ class ConcludedRun(Run):
         """Tell Prefect, DVC and the run folder; returns the closing table."""
         table = summary(self, message)
         self._tell_prefect(table)
-        note = dvc_sync.commit(self.settings, self.records, self.runner.remote)
+        note = dvc_sync.commit(self.settings, self.graph, self.known.records, self.runner.remote)
         if note:
             get_run_logger().warning(note)
         self.folder.end("done", "", list(table.items()))
         return table
 
+    def headlines(self) -> dict[str, str]:
+        """What the reports of this run call worth reading first: label -> value, in their order."""
+        lines: dict[str, str] = {}
+        for node, port, record in self.done("report"):
+            text = self.runner.read(record.outputs[port], self.settings.output(node.name, port), "headlines.json")
+            for line in json.loads(text or "[]"):
+                if line["metric"] in record.metrics:
+                    lines[line["label"]] = estimate(record.metrics[line["metric"]])
+        return lines
+
     def _tell_prefect(self, table: dict[str, str]) -> None:
         create_table_artifact(
-            key=f"{self.settings.flow}-outcome",
+            key=f"{_key(self.settings.flow)}-outcome",
             table=[{"what": name.strip(), "value": value} for name, value in table.items()],
             description=f"Outcome of {self.id}",
         )
-        page = (self.folder.path / "index.html").absolute()
-        create_link_artifact(link=page.as_uri(), link_text=str(page), key=f"{self.settings.flow}-run-folder")
-        report = self.folder.path / "evaluation-report.html"
-        if report.is_file():
+        self._link(self.folder.path / "index.html", "run-folder")
+        for node, _, _ in self.done("report"):
+            self._link(self.folder.path / f"{node.name}-report.html", node.name)
+        for node, _, record in self.done("dataset"):
+            key = f"{_key(self.settings.flow)}-{_key(node.name)}"
+            create_markdown_artifact(markdown=_metrics_markdown("Data card", record), key=key)
+
+    def _link(self, page: Path, what: str) -> None:
+        if page.is_file():
+            page = page.absolute()
             create_link_artifact(
-                link=report.absolute().as_uri(), link_text=str(report.absolute()), key=f"{self.settings.flow}-report"
+                link=page.as_uri(), link_text=str(page), key=f"{_key(self.settings.flow)}-{_key(what)}"
             )
-        if "feedback_curation" in self.records:
-            card = _metrics_markdown("Data card", self.records["feedback_curation"])
-            create_markdown_artifact(markdown=card, key=f"{self.settings.flow}-data-card")
+
+
+def _key(name: str) -> str:
+    """A name as Prefect allows it in the key of an artifact."""
+    return name.replace("_", "-")
 
 
 def _metrics_markdown(title: str, record: Record) -> str:
@@ -126,17 +131,15 @@ def cancellable(body: Callable[P, dict[str, str]]) -> Callable[P, dict[str, str]
     return ends
 
 
-def summary(run: Run, message: str = "") -> dict[str, str]:
+def summary(run: ConcludedRun, message: str = "") -> dict[str, str]:
     """The closing table: what a person asks first after a run."""
-    metrics = dict(run.records["evaluation"].metrics) if "evaluation" in run.records else {}
-    table = {label: estimate(metrics[name]) for name, label in HEADLINES.items() if name in metrics}
-    if "registration" in run.records:
-        record = run.records["registration"]
+    table = run.headlines()
+    for _, _, record in run.done("decision"):
         table["gate"] = str(record.metrics.get("gate", "unknown"))
         table["registered"] = _registered_version(record)
     if message:
         table["outcome"] = message
-    table["cached steps"] = f"{_cached(run)} of {len(run.records)}"
+    table["cached steps"] = f"{_cached(run)} of {len(run.known.records)}"
     table["run page"] = str(run.folder.path / "index.html")
     return table
 

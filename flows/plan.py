@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.artifacts import content_id
-from components.contract.record import Ids, Record, identity
+from components.contract.record import identity
 from flows.cache import explain
-from flows.graph import Graph, Handle, Node
-from flows.runner import Job, Runner, make_job, open_runner
+from flows.catalogue import load_flow
+from flows.champion import fetch_champion
+from flows.graph import Graph, Node
+from flows.resolver import Resolver
+from flows.runner import Job, Runner, make_job
+from flows.runners import open_runner
 from flows.settings import Settings
 
 
@@ -29,7 +32,7 @@ class Plan:
 
     def __init__(self, settings: Settings, graph: Graph, runner: Runner) -> None:
         self.settings, self.runner, self.cache = settings, runner, runner.cache
-        self.known: dict[str, Record] = {}
+        self.known = Resolver(settings)
         self.steps = [self._step(node) for node in graph.nodes.values()]
 
     def _step(self, node: Node) -> PlannedStep:
@@ -41,55 +44,32 @@ class Plan:
     def _job(self, node: Node) -> Job:
         """The step's job; what is still to be made stands in it by its name."""
         inputs = {
-            port: [f"dvc:{self.id(handle) if self.is_known(handle) else handle}" for handle in handles]
+            port: [f"dvc:{self.known.artifact(h).id if self.known.knows(h) else h}" for h in handles]
             for port, handles in node.inputs.items()
         }
-        stand_in = identity(node.spec.ref, self.settings.section(node.name, node.spec), {"inputs": str(inputs)})
+        stand_in = identity(node.spec.ref, self.known.params(node), {"inputs": str(inputs)})
         return make_job(node, self.settings, self.runner, "dvc:PARAMS", inputs, stand_in)
 
     def _decide(self, node: Node) -> tuple[str, str]:
-        params = self.settings.section(node.name, node.spec)
-        open_inputs = [str(h) for handles in node.inputs.values() for h in handles if not self.is_known(h)]
-        if open_inputs:
-            return "depends", f"on {', '.join(open_inputs)}: cached only if that comes out as before"
-        ids = self.ids(node)
-        paths = {port: self.settings.output(node.name, port) for port in node.spec.outputs}
-        record = self.cache.find(identity(node.spec.ref, params, ids), paths)
+        if missing := self.known.missing(node):
+            return "depends", f"on {', '.join(map(str, missing))}: cached only if that comes out as before"
+        paths = self.known.outputs(node)
+        record = self.cache.find(self.known.identity(node), paths)
         if record is None:
-            return "runs", explain(node.spec, params, ids, paths)
-        missing = self.cache.missing(record, paths)
-        if missing:
-            return "runs", f"made before, but the output is gone: {', '.join(missing)}"
-        self.known[node.name] = record
+            return "runs", explain(node.spec, self.known.params(node), self.known.ids(node), paths)
+        gone = self.cache.missing(record, paths)
+        if gone:
+            return "runs", f"made before, but the output is gone: {', '.join(gone)}"
+        self.known.records[node.name] = record
         return "cached", f"{node.spec.ref}, identity {record.identity[:12]}"
-
-    def is_known(self, handle: Handle) -> bool:
-        if handle.path is not None:
-            return handle.path.exists()
-        return bool(handle.id) or handle.step in self.known
-
-    def id(self, handle: Handle) -> str:
-        if handle.path is not None:
-            return content_id(handle.path)
-        return handle.id or self.known[handle.step].outputs[handle.port]
-
-    def ids(self, node: Node) -> Ids:
-        return {
-            port: sorted(map(self.id, handles)) if node.spec.inputs[port].many else self.id(handles[0])
-            for port, handles in node.inputs.items()
-        }
 
 
 def make_plan(settings: Settings) -> Plan:
     """The plan of a flow under these settings. Raises WiringError, ParamsError, ArtifactError.
 
-    For `retrain` the champion is fetched, as the run would do. A run that makes it again ends before evaluation.
+    Where there is a champion to beat it is fetched, as the run would do. A run that makes it again ends before
+    evaluation.
     """
-    from flows.catalogue import FLOWS
-    from flows.retrain import fetch_champion
-
-    graph, entry = Graph(), FLOWS[settings.flow]
     runner = open_runner(settings)
-    opponent = {"champion": fetch_champion(settings, runner)} if entry.beats_champion else {}
-    entry.wire(graph, settings.raw_feedback(), settings.profile.sources, **opponent)
-    return Plan(settings, graph, runner)
+    champion = fetch_champion(settings, runner) if load_flow(settings.flow).beats_champion else None
+    return Plan(settings, settings.wire(champion)[0], runner)

@@ -1,13 +1,9 @@
-"""What a step is to whoever runs it, how a failed one is told, and the `local` runner: one subprocess per step."""
+"""What a step is to whoever runs it, what a runner must do, and how a step that failed is told."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.contract.record import Record, load_record
+from components.contract.record import Record
 from components.errors import PreflowError, UserError
 from components.remote import Remote
 from flows.cache import Cache
-from flows.env import git_commit
 from flows.graph import Node
+from flows.resolver import Artifact
 from flows.settings import Settings
 
 _PROGRESS = re.compile(r"\d+%\|")  # a tqdm bar
@@ -30,24 +26,16 @@ Emit = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """An artifact that exists: its content id, where it lies (if it lies on this machine), and which run made it."""
-
-    id: str
-    path: Path | None = None
-    made_by: str = ""
-
-
-@dataclass(frozen=True)
 class Job:
     """Everything that is needed to run one step somewhere: the same argv on a laptop and in a pod.
 
-    `params` names a YAML file, `inputs` and `outputs` are paths, or `dvc:` references where runner and step share no
-    disk. `resources` is what the component's spec asks for, per process.
+    `params` names a YAML file and `section` what of it to read; `inputs` and `outputs` are paths, or `dvc:` references
+    where runner and step share no disk. `resources` is what the component's spec asks for, per process.
     """
 
     step: str
     component: str
+    section: str
     params: str
     inputs: dict[str, list[str]]
     outputs: dict[str, str]
@@ -58,7 +46,7 @@ class Job:
     resources: Mapping[str, Any] = field(default_factory=dict)
 
     def argv(self) -> list[str]:
-        argv = ["-m", "components", "run", self.component, "--params", f"{self.params}:{self.step}"]
+        argv = ["-m", "components", "run", self.component, "--params", f"{self.params}:{self.section}"]
         for port, references in self.inputs.items():
             for reference in references:
                 argv += ["--in", f"{port}={reference}"]
@@ -71,10 +59,11 @@ def make_job(
     node: Node, settings: Settings, runner: Runner, params: str, inputs: dict[str, list[str]], wanted: str
 ) -> Job:
     """What a runner needs to know about a step, from its spec and its parameters."""
-    compute = settings.section(node.name, node.spec).get("compute") or {}
+    compute = settings.section(node).get("compute") or {}
     return Job(
         step=node.name,
         component=node.spec.name,
+        section=node.section,
         params=params,
         inputs=inputs,
         outputs={port: runner.destination(settings.output(node.name, port)) for port in node.spec.outputs},
@@ -142,49 +131,6 @@ class Runner(Protocol):
         """Steps can read this artifact by its content id alone (its `record` is kept, so that lineage goes on)."""
 
 
-def open_runner(settings: Settings) -> Runner:
-    """The runner that these settings name. Raises UserError if it cannot work as configured."""
-    if settings.runner == "local":
-        return LocalRunner()
-    from flows.kubernetes.runner import KubernetesRunner
-
-    return KubernetesRunner(settings)
-
-
-class LocalRunner:
-    """A subprocess per step, artifacts as folders of the workspace."""
-
-    remote: Remote | None = None
-
-    def __init__(self) -> None:
-        self.cache = Cache(Path.cwd())
-
-    def params(self, file: Path) -> str:
-        return str(file)
-
-    def reference(self, artifact: Artifact) -> str:
-        assert artifact.path is not None
-        return str(artifact.path)
-
-    def destination(self, path: Path) -> str:
-        return str(path)
-
-    def run(self, job: Job, log_file: Path, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        run_local(job, log_file, emit)
-
-    def rehearse(self, job: Job) -> str:
-        return ""
-
-    def record(self, identity: str, paths: dict[str, Path]) -> Record | None:
-        return load_record(next(iter(paths.values())))
-
-    def read(self, oid: str, path: Path, name: str) -> bytes | None:
-        return read_file(path, name)
-
-    def holds(self, oid: str, record: Record | None) -> bool:
-        return False
-
-
 def read_file(path: Path, name: str) -> bytes | None:
     """`path/name`, or None if that is not a file."""
     return (path / name).read_bytes() if (path / name).is_file() else None
@@ -218,60 +164,3 @@ class LineSink:
             if line.startswith("error: "):
                 return line.removeprefix("error: ")
         return f"Last line: {self.tail[-1]}." if self.tail else "It printed nothing."
-
-
-def run_local(job: Job, log_file: Path, emit: Emit) -> None:
-    """Run the job in a subprocess. Raises StepFailed. If the driver is interrupted, the step is ended first."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    env = {**os.environ, "PREFLOW_PARENT_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
-    env.setdefault("PREFLOW_GIT_COMMIT", git_commit())
-    if job.threads:
-        env["OMP_NUM_THREADS"] = str(job.threads)
-    launcher, note = [], log_file.with_suffix(".end.json")
-    if job.processes > 1:  # as in a pod; what ends a worker is written to `note`, since torchrun swallows exit codes
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(job.processes)]
-        env["PREFLOW_TERMINATION_LOG"] = str(note)
-    process = subprocess.Popen(
-        [sys.executable, *launcher, *job.argv()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=env,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C reaches the driver only, which passes it on below
-    )
-    try:
-        with log_file.open("a", encoding="utf-8", buffering=1) as log:  # a person reads it while it grows
-            sink = LineSink(log.write, emit)
-            assert process.stdout is not None
-            for line in process.stdout:  # universal newlines: a bar's carriage returns end lines too
-                sink(line)
-        code = process.wait()
-    except BaseException:
-        _end(process)
-        raise
-    said = _last_words(note)
-    if code != 0:
-        raise StepFailed(job.step, int(said.get("exit_code", code)), str(said.get("message", sink.cause)), log_file)
-
-
-def _last_words(note: Path) -> dict[str, Any]:
-    """What a worker wrote down when it failed (components/contract/termination.py)."""
-    if not note.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(note.read_bytes() or b"{}")
-    note.unlink()
-    return found
-
-
-def _end(process: subprocess.Popen[str], grace: float = 20.0) -> None:
-    """SIGTERM to the step and everything it started, then SIGKILL after the time a checkpoint may take."""
-    for signum, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-        try:
-            os.killpg(process.pid, signum)
-            process.wait(wait)
-            return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue

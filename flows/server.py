@@ -23,8 +23,9 @@ from typing import Any
 
 from components.artifacts import write_text
 from components.contract.run import home
-from components.errors import PreflowError
-from flows import env
+from components.errors import PreflowError, UserError
+from flows import env, guard
+from flows.guard import auth_file, auth_string, origins
 
 DRIVER_TAG = "driver:"
 START_SECONDS = 120.0
@@ -104,19 +105,35 @@ def wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
     raise PreflowError(f"server: the embedded Prefect server did not start (exit {process.returncode}). See {log}.")
 
 
+def configured_api() -> str | None:
+    """The API that is there already: $PREFECT_API_URL, else the server of `preflow ui`; None if neither is.
+
+    To a server that we started the project's text is handed; another one gets what $PREFECT_API_AUTH_STRING holds.
+    """
+    given, ours = os.environ.get("PREFECT_API_URL", ""), known_server()
+    if ours and given.rstrip("/").replace("//localhost:", "//127.0.0.1:") in ("", ours):
+        sign_in(ours)
+        return ours
+    return given or None
+
+
+def sign_in(url: str) -> None:
+    """Have Prefect's clients in this process and its children use `url`, a server that we started."""
+    os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"] = url, auth_string()
+
+
 @contextmanager
 def prefect_api() -> Iterator[str]:
-    """An API to run flows against: $PREFECT_API_URL, else the server of `preflow ui`, else one of our own."""
+    """An API to run flows against: one that is there already, else one of our own for as long as it is needed."""
     env.prepare()
-    url = os.environ.get("PREFECT_API_URL") or known_server()
+    url = configured_api()
     if url:
-        os.environ["PREFECT_API_URL"] = url
         reconcile()
         yield url
         return
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    os.environ["PREFECT_API_URL"] = url
+    sign_in(url)
     process = start(port)
     try:
         import prefect  # noqa: F401  (takes as long as the server: import it while the server starts)
@@ -127,7 +144,8 @@ def prefect_api() -> Iterator[str]:
     finally:
         if process.poll() is None:
             _drain()
-        os.environ.pop("PREFECT_API_URL", None)
+        for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+            os.environ.pop(name, None)
         process.terminate()
         try:
             process.wait(15)
@@ -161,7 +179,7 @@ def reconcile() -> list[str]:
     )
     ended = []
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=unfinished, limit=200):
+        for run in _readable(client).read_flow_runs(flow_run_filter=unfinished, limit=200):
             if driver_is_dead(run.tags):
                 message = (
                     "The process that drove this run is gone (killed or crashed). Rerun it: finished steps are kept."
@@ -170,6 +188,22 @@ def reconcile() -> list[str]:
                 _crash_tasks(client, run.id, message)
                 ended.append(run.name)
     return ended
+
+
+def _readable(client: Any) -> Any:
+    """The client, if the server takes its credentials. Raises UserError if it does not."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        client.api_version()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code in (401, 403):
+            raise UserError(
+                f"server: {client.api_url} refuses the credentials (HTTP {error.response.status_code}). Set "
+                f"PREFECT_API_AUTH_STRING; for a server of this project it is the text in {auth_file()}."
+            ) from error
+        raise
+    return client
 
 
 def _crash_tasks(client: Any, run_id: Any, message: str) -> None:
@@ -219,16 +253,17 @@ def end_with(parent: int) -> None:
 
 
 def serve(port: int, parent: int, ui: bool) -> None:
-    """Run the server in this process."""
+    """Run the server in this process, for requests that come from here and know the project's text (flows/guard.py)."""
     end_with(parent)
+    sign_in(f"http://127.0.0.1:{port}/api")
     os.environ["PREFECT_SERVER_UI_ENABLED"] = "true" if ui else "false"
-    os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_SERVER_UI_API_URL"] = os.environ["PREFECT_API_URL"]
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
+    os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = ",".join(origins(port))
     env.prepare()
-    import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
+    guard.serve(create_app(), port)
 
 
 if __name__ == "__main__":

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
 from components.contract.params import assignment, build, dump, merge, parse_assignment, read_params_file
-from components.contract.spec import Spec, all_specs, load_params_class, load_spec
+from components.contract.spec import load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, nearest
 from flows.base import check_base, pin_revision
-from flows.graph import Graph, Handle
+from flows.catalogue import flow_graph, load_flow, section_components
+from flows.graph import Graph, Handle, Node
+from flows.profile import Layout, Profile, load_profile
 
-PROFILES = Path(__file__).parent / "profiles"
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A named way to run a flow: `flows/profiles/<name>.yaml`."""
-
-    summary: str = ""
-    """One line for people."""
-    raw: str = ""
-    """Folder or file of raw feedback in place of the simulated one; $VARIABLES are filled in."""
-    sources: tuple[Literal["human", "llm", "heuristic"], ...] = ("human", "llm", "heuristic")
-    """Which kinds of feedback go into the data set."""
-    params: dict[str, Any] = field(default_factory=dict)
-    """Parameters over params.yaml, step by step (they are part of every step's identity)."""
-    runner: Literal["local", "kubernetes"] = "local"
-    """Where steps run: subprocesses of this machine, or Jobs of a cluster."""
-    cluster: str = ""
-    """Which cluster: a file of k8s/profiles (runner kubernetes)."""
-    retries: int = 2
-    """How often a crashed step is tried again (a user mistake or bad data never is)."""
-    retry_delay: float = 5.0
-    """Seconds before a retry."""
-
-
-def profile_names() -> list[str]:
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
-
-
-def load_profile(name: str) -> Profile:
-    """A profile by name; the empty name is the default. Raises ParamsError."""
-    if not name:
-        return Profile()
-    if name not in profile_names():
-        raise ParamsError(f"profile '{name}': no such profile.{nearest(name, profile_names())}")
-    return build(Profile, read_params_file(PROFILES / f"{name}.yaml"), f"profile {name}")
+SHARED = "shared"  # the section of params.yaml that holds blocks for others to alias; no step reads it
 
 
 @dataclass(frozen=True)
@@ -63,6 +30,7 @@ class Settings:
     params: dict[str, Any]
     raw: str
     overridden: bool
+    iterations: int = Profile.iterations
     runner: Literal["local", "kubernetes"] = "local"
     cluster: str = ""
 
@@ -73,20 +41,21 @@ class Settings:
 
     @property
     def workspace(self) -> Path:
-        """Where this flow's outputs lie; `dvc.yaml` uses the same folder for the default profile of `align`."""
+        """Where this flow's outputs lie; its dvc.yaml uses the same folder for the default profile."""
         return Path("artifacts") / "-".join(filter(None, [self.flow, self.profile_name]))
 
     def output(self, step: str, port: str) -> Path:
         return self.workspace / step / port
 
-    def section(self, step: str, spec: Spec) -> dict[str, Any]:
+    def section(self, node: Node) -> dict[str, Any]:
         """The resolved parameters of a step as its identity holds them: every field but those that say how it is
         carried out."""
-        if step not in self.params:
+        if node.section not in self.params:
             raise ParamsError(
-                f"params.yaml: no section '{step}'. Add it (see `python -m components show {spec.name}`)."
+                f"params.yaml: no section '{node.section}'. Add it (see `python -m components show {node.spec.name}`)."
             )
-        resolved = dump(build(load_params_class(spec), self.params[step], f"params.{step}"), execution=False)
+        cls = load_params_class(node.spec)
+        resolved = dump(build(cls, self.params[node.section], f"params.{node.section}"), execution=False)
         assert isinstance(resolved, dict)
         return resolved
 
@@ -101,28 +70,45 @@ class Settings:
             )
         return Graph.external("raw_feedback", path)
 
+    def wire(self, champion: Handle | None = None) -> tuple[Graph, Node]:
+        """The graph of this run and its last step. Raises WiringError."""
+        asked = self.profile
+        layout = Layout(self.raw_feedback(), asked.feedback, asked.witnesses, self.iterations, champion)
+        return flow_graph(self.flow, layout)
+
 
 def load_settings(
-    flow: str, profile: str = "", raw: str = "", overrides: tuple[str, ...] = (), runner: str = "", cluster: str = ""
+    flow: str,
+    profile: str = "",
+    raw: str = "",
+    overrides: tuple[str, ...] = (),
+    runner: str = "",
+    cluster: str = "",
+    iterations: int = 0,
 ) -> Settings:
     """params.yaml of the current folder, the profile over it, `--set` over both. Raises ParamsError.
 
-    `runner` and `cluster` say where steps run, in place of what the profile says; they change no result.
+    `runner` and `cluster` say where steps run, in place of what the profile says; they change no result. `iterations`
+    (of a flow that loops) is the profile's where it is 0.
     """
+    if iterations and not load_flow(flow).loops:
+        raise ParamsError(f"--iterations {iterations}: the flow {flow} goes round once. Leave it out.")
     chosen = load_profile(profile)
     params = read_params_file(Path("params.yaml"))
-    for section in chosen.params:
-        if section not in params:
-            raise ParamsError(f"profile {profile}: no section '{section}' in params.yaml.{nearest(section, params)}")
-    params = {**params, **{name: _over(name, params[name], values) for name, values in chosen.params.items()}}
+    params.pop(SHARED, None)
+    readers = section_components()
+    for section, values in chosen.params.items():
+        _known(f"profile {profile}", section, params)
+        params[section] = _over(readers, section, params[section], values)
     for text in overrides:
         keys, value = parse_assignment(text)
-        if keys[0] not in params or len(keys) < 2:
-            raise ParamsError(f"--set {text}: no step '{keys[0]}'.{nearest(keys[0], params)} Write STEP.KEY=VALUE.")
-        params[keys[0]] = _over(keys[0], params[keys[0]], assignment(keys[1:], value))
+        _known(f"--set {text}", keys[0], params)
+        if len(keys) < 2:
+            raise ParamsError(f"--set {text}: names no key of {keys[0]}. Write SECTION.KEY=VALUE.")
+        params[keys[0]] = _over(readers, keys[0], params[keys[0]], assignment(keys[1:], value))
     for section, values in params.items():  # every mistake is named now, before anything runs
-        if section in all_specs():
-            build(load_params_class(load_spec(section)), values, f"params.{section}")
+        if section in readers:
+            build(load_params_class(load_spec(readers[section])), values, f"params.{section}")
     pinned = pin_revision(params)
     check_base(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
@@ -132,13 +118,21 @@ def load_settings(
         profile=chosen,
         params=params,
         raw=raw or os.path.expandvars(chosen.raw),
-        overridden=bool(overrides or raw or pinned),
+        overridden=bool(overrides or raw or iterations or pinned),
+        iterations=iterations or chosen.iterations,
         **_where(runner or chosen.runner, cluster or chosen.cluster),
     )
 
 
-def _over(section: str, base: dict[str, Any] | None, overlay: dict[str, Any] | None) -> dict[str, Any]:
-    cls = load_params_class(load_spec(section)) if section in all_specs() else None
+def _known(where: str, section: str, params: dict[str, Any]) -> None:
+    if section == SHARED:
+        raise ParamsError(f"{where}: blocks of '{SHARED}' are copied when params.yaml is read. Set the step's own key.")
+    if section not in params:
+        raise ParamsError(f"{where}: no section '{section}' in params.yaml.{nearest(section, params)}")
+
+
+def _over(readers: dict[str, str], section: str, base: Any, overlay: dict[str, Any] | None) -> dict[str, Any]:
+    cls = load_params_class(load_spec(readers[section])) if section in readers else None
     return merge(cls, base or {}, overlay or {})
 
 
@@ -154,6 +148,14 @@ def _where(runner: str, cluster: str) -> dict[str, Any]:
 
 
 def write_params(settings: Settings, path: Path) -> None:
-    """The resolved parameters of a run as one YAML file."""
+    """The resolved parameters of a run as one YAML file, every block written out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(settings.params, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    text = yaml.dump(settings.params, Dumper=_WrittenOut, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+
+
+class _WrittenOut(yaml.SafeDumper):
+    """Safe YAML without aliases, whatever blocks the sections share."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

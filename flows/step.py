@@ -13,14 +13,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from components.artifacts import content_id
-from components.contract.record import Ids, Record, identity
+from components.contract.record import Record
 from components.errors import PreflowError
 from flows.cache import Miss, explain
 from flows.env import git_commit
-from flows.graph import EXTERNAL, Graph, Handle, Node
+from flows.graph import Graph, Handle, Node
+from flows.resolver import Artifact, Resolver
 from flows.run_folder import RunFolder, StepReport
-from flows.runner import Artifact, Job, StepFailed, make_job, open_runner
+from flows.runner import Job, StepFailed, make_job
+from flows.runners import open_runner
 from flows.settings import Settings, write_params
 
 
@@ -32,8 +33,7 @@ class Run:
         self.graph = Graph()
         self.runner = open_runner(settings)
         self.cache = self.runner.cache
-        self.records: dict[str, Record] = {}
-        self._external: dict[Path, str] = {}
+        self.known = Resolver(settings)
         self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{settings.flow}-{name}"
         self.folder = RunFolder(Path("runs") / self.id, settings, git_commit(), self.runner.read)
         write_params(settings, self.params_file)
@@ -42,46 +42,39 @@ class Run:
     def params_file(self) -> Path:
         return self.folder.path / "params.yaml"
 
+    def wire(self, champion: Handle | None = None) -> Node:
+        """The flow's graph, all of it before anything runs; returns its last step. What has been made stays made."""
+        self.graph, last = self.settings.wire(champion)
+        return last
+
     def until(self, handle: Handle) -> Artifact:
         """Run whatever is still needed for `handle`, ancestors first."""
         for node in self.graph.needed_for(handle):
-            if node.name not in self.records:
-                self.records[node.name] = self._as_task(node)
-        return self.artifact(handle)
+            if node.name not in self.known.records:
+                self.known.records[node.name] = self._as_task(node)
+        return self.known.artifact(handle)
 
     def finish(self, node: Node) -> Record:
         """Run everything up to and including a step; returns its record."""
-        self.until(next(Handle(node.name, port, declared.type) for port, declared in node.spec.outputs.items()))
-        return self.records[node.name]
+        self.until(node[next(iter(node.spec.outputs))])
+        return self.known.records[node.name]
 
-    def artifact(self, handle: Handle) -> Artifact:
-        if handle.path is not None:
-            if handle.path not in self._external:
-                self._external[handle.path] = content_id(handle.path)
-            return Artifact(self._external[handle.path], handle.path)
-        if handle.step == EXTERNAL:
-            return Artifact(handle.id, None, handle.made_by)
-        record, place = self.records[handle.step], self.settings.output(handle.step, handle.port)
-        return Artifact(record.outputs[handle.port], place, record.identity)
-
-    def outputs(self, node: Node) -> dict[str, Path]:
-        return {port: self.settings.output(node.name, port) for port in node.spec.outputs}
-
-    def input_ids(self, node: Node) -> Ids:
-        return {
-            port: sorted(self.artifact(h).id for h in handles)
-            if node.spec.inputs[port].many
-            else self.artifact(handles[0]).id
-            for port, handles in node.inputs.items()
-        }
+    def done(self, type_name: str) -> list[tuple[Node, str, Record]]:
+        """The steps of this run that made an artifact of this type, with the port it has."""
+        return [
+            (node, port.name, self.known.records[node.name])
+            for node in self.graph.nodes.values()
+            if node.name in self.known.records
+            for port in node.spec.outputs.values()
+            if port.type == type_name
+        ]
 
     def lookup(self, node: Node) -> tuple[str, Record | Miss]:
         """The identity of a step whose inputs are known, and its record if it is done already."""
-        params, ids = self.settings.section(node.name, node.spec), self.input_ids(node)
-        wanted, paths = identity(node.spec.ref, params, ids), self.outputs(node)
+        params, wanted, paths = self.known.params(node), self.known.identity(node), self.known.outputs(node)
         record = self.cache.find(wanted, paths)
         if record is None:
-            return wanted, Miss(explain(node.spec, params, ids, paths))
+            return wanted, Miss(explain(node.spec, params, self.known.ids(node), paths))
         miss = self.cache.restore(record, paths)
         if miss is None and "registry" in node.spec.effects and not _registered(wanted, params):
             miss = Miss("made before, but the registry does not hold it")
@@ -108,7 +101,7 @@ class Run:
                 StepReport(step=node.name, component=node.spec.ref, status="failed", why=str(state.message))
             )
         state.result()  # raises what the step raised
-        return self.records[node.name]
+        return self.known.records[node.name]
 
     def _attempt(self, node: Node) -> Any:
         log, started = get_run_logger(), time.time()
@@ -120,7 +113,7 @@ class Run:
         log.info("running %s: %s (identity %s)", node.spec.ref, found.reason, wanted)
         self.folder.add(StepReport(step=node.name, component=node.spec.ref, status="running", why=found.reason))
         self.runner.run(self.job(node, wanted), self.folder.log(node.name), log.info, _cancelled)
-        record = self.runner.record(wanted, self.outputs(node))
+        record = self.runner.record(wanted, self.known.outputs(node))
         if record is None or record.identity != wanted:
             raise PreflowError(
                 f"step {node.name}: left no record of identity {wanted} (got {record and record.identity}). "
@@ -130,13 +123,13 @@ class Run:
         return record.outputs
 
     def _done(self, node: Node, record: Record, report: StepReport) -> None:
-        self.cache.keep(record, self.outputs(node))
-        self.records[node.name] = record
+        self.cache.keep(record, self.known.outputs(node))
+        self.known.records[node.name] = record
         self.folder.add(report)
 
     def job(self, node: Node, wanted: str) -> Job:
         inputs = {
-            port: [self.runner.reference(self.artifact(handle)) for handle in handles]
+            port: [self.runner.reference(self.known.artifact(handle)) for handle in handles]
             for port, handles in node.inputs.items()
         }
         return make_job(node, self.settings, self.runner, self.runner.params(self.params_file), inputs, wanted)

@@ -1,19 +1,35 @@
-"""`preflow ui`: Prefect's dashboard and MLflow's, on the embedded stores, until Ctrl-C."""
+"""`preflow ui`: Prefect's dashboard and MLflow's, on the embedded stores, until Ctrl-C.
+
+`python -m flows.ui --port N --parent PID` serves MLflow's until the process PID is gone.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from types import FrameType
 
 from components.contract.run import home
 from components.errors import PreflowError
-from flows import env
-from flows.server import free_port, healthy, known_server, reconcile, remember_ui, start, wait_until_healthy
+from flows import env, guard
+from flows.guard import USER, auth_file, auth_string, hosts, origins
+from flows.server import (
+    end_with,
+    free_port,
+    healthy,
+    known_server,
+    reconcile,
+    remember_ui,
+    sign_in,
+    start,
+    wait_until_healthy,
+)
 
 
 def serve_ui(prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
@@ -24,7 +40,7 @@ def serve_ui(prefect_port: int, mlflow_port: int, say: Callable[[str], None]) ->
     prefect_port, mlflow_port = free_port(prefect_port), free_port(mlflow_port)
     api = f"http://127.0.0.1:{prefect_port}/api"
     mlflow_url = f"http://127.0.0.1:{mlflow_port}"
-    os.environ["PREFECT_API_URL"] = api
+    sign_in(api)
     prefect_server = start(prefect_port, ui=True)
     mlflow_server = _start_mlflow(mlflow_port)
     note = None
@@ -35,6 +51,8 @@ def serve_ui(prefect_port: int, mlflow_port: int, say: Callable[[str], None]) ->
         note = remember_ui(api, mlflow_url)
         say(f"Prefect  http://127.0.0.1:{prefect_port}")
         say(f"MLflow   {mlflow_url}")
+        say(f"Both ask for what is in {auth_file()}")
+        say(f"Prefect wants the whole line; MLflow the name {USER}, and the rest as password.")
         if ended:
             say(f"marked as crashed (their process is gone): {', '.join(ended)}")
         say("Ctrl-C ends both. Runs started meanwhile with `preflow run` appear here.")
@@ -47,15 +65,9 @@ def serve_ui(prefect_port: int, mlflow_port: int, say: Callable[[str], None]) ->
 
 
 def _start_mlflow(port: int) -> subprocess.Popen[bytes]:
-    """MLflow's server on the embedded store, in a process group of its own (it starts workers)."""
+    """MLflow's server on the embedded store, in a session of its own."""
     log = (home() / "mlflow.log").open("ab")
-    uri = os.environ["MLFLOW_TRACKING_URI"]
-    options = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
-    options += ["--artifacts-destination", str(home() / "mlartifacts")]
-    code = (
-        "import sys; from flows.server import end_with; end_with(int(sys.argv.pop(1))); import mlflow.cli as m; m.cli()"
-    )
-    argv = [sys.executable, "-c", code, str(os.getpid()), *options]
+    argv = [sys.executable, "-m", "flows.ui", "--port", str(port), "--parent", str(os.getpid())]
     return subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -92,3 +104,40 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def serve_mlflow(port: int, parent: int) -> None:
+    """Run MLflow's server in this process, for requests that come from here and know the project's text.
+
+    Not by `mlflow server`, whose own checks let every page of this machine in, any port and every private address as
+    Host, and which offers no place for ours. It also starts a queue of jobs, which nothing here uses.
+    """
+    end_with(parent)
+    env.prepare()
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    # what `mlflow server` sets for its processes; uvicorn first, by which MLflow knows that it is a server
+    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(hosts(port))
+    os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(origins(port))
+    os.environ["_MLFLOW_SGI_NAME"] = "uvicorn"
+    os.environ["_MLFLOW_SERVER_BOOT_ID"] = uuid.uuid4().hex
+    os.environ["_MLFLOW_IN_JOB_EXECUTOR"] = "false"
+    import uvicorn  # noqa: F401
+    from mlflow.server import constants, handlers
+
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store
+    os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
+    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = str(home() / "mlartifacts")
+    handlers.initialize_backend_stores(store, store, "mlflow-artifacts:/")
+    from mlflow.server.fastapi_app import app
+
+    guard.serve(app, port, auth_string())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args()
+    serve_mlflow(options.port, options.parent)

@@ -35,7 +35,7 @@ os.environ.update(
     MKL_NUM_THREADS="1",
     CUBLAS_WORKSPACE_CONFIG=":4096:8",
 )
-for _name in ("PREFECT_API_URL", "PREFLOW_PARENT_PID", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
+for _name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFLOW_PARENT_PID", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
     os.environ.pop(_name, None)
 
 

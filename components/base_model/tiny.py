@@ -13,8 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from components.base_model.params import Tiny
 from components.sequences import Sequence
 from components.training.batching import collate
+from components.training.engine import Quantities
 from components.training.logprobs import completion_logps
-from components.training.loop import Quantities, Task
+from components.training.loop import State, Task
 
 PAD, END = "<|pad|>", "<|end|>"
 SPECIAL = [PAD, END, "<|system|>", "<|user|>", "<|assistant|>"]
@@ -89,10 +90,10 @@ def language_modeling(rows: list[Sequence], device: torch.device) -> Task:
         found = completion_logps(model, collate(examples, device))
         return {"logps": found.sums, "tokens": found.lengths}
 
-    def constants(model: nn.Module, numbers: list[int]) -> Mapping[str, float]:
-        return {"mean_tokens": sum(len(rows[i].completion_ids) for i in numbers) / len(numbers)}
+    def statistics(model: nn.Module, numbers: list[int], state: State) -> tuple[Mapping[str, float], State]:
+        return {"mean_tokens": sum(len(rows[i].completion_ids) for i in numbers) / len(numbers)}, state
 
     def loss(quantities: Quantities) -> Tensor:
         return -quantities["logps"] / quantities["mean_tokens"]
 
-    return Task(rows, [len(row) for row in rows], forward, loss, constants=constants)
+    return Task(rows, [len(row) for row in rows], forward, loss, statistics=statistics)

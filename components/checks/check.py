@@ -8,71 +8,22 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from components.checks.docs import generated
-from components.checks.stages import Stage, edges, read_stages
+from components.checks.pipelines import pipelines
+from components.checks.project import Project
 from components.contract.params import build, dump, field_docs, hints, merge, missing_keys, nested, read_params_file
-from components.contract.spec import Port, Spec, load_params_class, parse_spec
+from components.contract.spec import Spec, load_params_class, parse_spec
 from components.errors import ParamsError, PreflowError, SpecError, nearest
 from components.methods import TABLES
 
 MAX_FIELDS = 15
-FLOW = "align"  # the flow whose graph also stands in dvc.yaml
-
-
-class Project:
-    """What the checks read. A file that cannot be read raises where it is first needed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @cached_property
-    def specs(self) -> dict[str, Spec]:
-        """The specs that parse; `check_specs` reports the others."""
-        specs = {}
-        for path in self.spec_files:
-            with contextlib.suppress(SpecError):
-                specs[path.parent.name] = parse_spec(path)
-        return specs
-
-    @cached_property
-    def classes(self) -> dict[str, type]:
-        """The Params classes that can be imported; `check_parameters` reports the others."""
-        classes = {}
-        for name, spec in self.specs.items():
-            with contextlib.suppress(SpecError):
-                classes[name] = load_params_class(spec)
-        return classes
-
-    @property
-    def spec_files(self) -> list[Path]:
-        return sorted((self.root / "components").glob("*/component.yaml"))
-
-    @cached_property
-    def params(self) -> dict[str, Any]:
-        return read_params_file(self.root / "params.yaml")
-
-    @cached_property
-    def stages(self) -> dict[str, Stage]:
-        return read_stages(self.root / "dvc.yaml")
-
-    @cached_property
-    def profiles(self) -> dict[str, dict[str, Any]]:
-        """The parameters that each profile lays over params.yaml."""
-        files = sorted((self.root / "flows" / "profiles").glob("*.yaml"))
-        return {path.stem: read_params_file(path).get("params") or {} for path in files}
-
-    def section_class(self, section: str) -> type | None:
-        """The Params that a section of params.yaml fills: a stage may have another name than its component."""
-        names = [stage.component for stage in self.stages.values() if stage.section == section]
-        return self.classes.get(names[0] if names else section)
+REMEDY = "Run `python -m components check --write`."
 
 
 def check_specs(project: Project) -> list[str]:
@@ -138,12 +89,12 @@ def check_parameters(project: Project) -> list[str]:
 
 
 def check_params_file(project: Project) -> list[str]:
-    """params.yaml has a complete, valid section for every component (DVC cannot see a default that is not there)."""
+    """params.yaml has a complete, valid section for every step (DVC cannot see a default that is not there)."""
     problems = []
     for section, values in project.params.items():
         cls = project.section_class(section)
         if cls is None:
-            problems.append(f"params.yaml: section '{section}' fits no component.{nearest(section, project.classes)}")
+            problems.append(f"params.yaml: no step reads section '{section}'.{nearest(section, project.readers)}")
             continue
         try:
             built: Any = build(cls, values, f"params.{section}")
@@ -156,8 +107,10 @@ def check_params_file(project: Project) -> list[str]:
             f"params.yaml: {key} says how a step is carried out, not what it makes. Set it in a profile, or by --set."
             for key in execution_keys(built, values, section)
         ]
-    covered = {project.section_class(section) for section in project.params}
-    problems += [f"params.yaml: no section '{n}'. Add one." for n, cls in project.classes.items() if cls not in covered]
+    absent = {section: name for section, name in project.readers.items() if section not in project.params}
+    problems += [
+        f"params.yaml: no section '{section}', which {name} reads. Add it." for section, name in absent.items()
+    ]
     return problems
 
 
@@ -172,83 +125,24 @@ def execution_keys(built: Any, values: Any, where: str) -> Iterator[str]:
                 yield from execution_keys(inner, values[f.name], f"{where}.{f.name}")
 
 
-def check_stages(project: Project) -> list[str]:
-    """Every stage of dvc.yaml passes its component's ports and declares all that it depends on."""
+def check_pipelines(project: Project) -> list[str]:
+    """Every dvc.yaml holds the graph of its flow."""
     problems = []
-    for stage in project.stages.values():
-        where = f"dvc.yaml stage {stage.name}"
-        spec = project.specs.get(stage.component)
-        if spec is None:
-            problems.append(f"{where}: no component '{stage.component}'.{nearest(stage.component, project.specs)}")
-            continue
-        problems += [f"{where}: {sentence}" for sentence in _stage_problems(stage, spec)]
+    for name, text in pipelines(project.catalogue, project.specs).items():
+        path = project.root / name
+        if not path.is_file():
+            problems.append(f"{name}: is missing. {REMEDY}")
+        elif path.read_text(encoding="utf-8") != text:
+            stages = differing(path, text)
+            problems.append(f"{name}: is not the graph of its flow{f' at {stages}' if stages else ''}. {REMEDY}")
     return problems
 
 
-def _stage_problems(stage: Stage, spec: Spec) -> Iterator[str]:
-    yield from _port_problems("--in", set(stage.inputs), spec.inputs)
-    yield from _port_problems("--out", set(stage.outputs), spec.outputs)
-    for port, paths in stage.inputs.items():
-        if len(paths) > 1 and port in spec.inputs and not spec.inputs[port].many:
-            yield f"--in {port} takes one artifact (got {len(paths)}). Pass it once."
-    needed = {f"components/{spec.name}/component.yaml"}.union(*stage.inputs.values())
-    for path in sorted(needed - stage.deps):
-        yield f"deps lacks {path}, so DVC would not see it change. Add it."
-    for path in sorted(set(stage.outputs.values()) - stage.outs):
-        yield f"outs lacks {path}, so DVC would not keep it. Add it."
-    if stage.section not in stage.params:
-        yield f"params lacks '{stage.section}' (got {sorted(stage.params)}), so DVC would not see it change. Add it."
-    if stage.overrides:
-        yield f"--set {stage.overrides[0]} hides a value from DVC. Write it in params.yaml."
-
-
-def _port_problems(flag: str, given: set[str], ports: dict[str, Port]) -> Iterator[str]:
-    for name in sorted(given - set(ports)):
-        yield f"{flag} {name}: no such port.{nearest(name, ports)}"
-    for port in ports.values():
-        if port.name not in given and not port.optional:
-            yield f"port '{port.name}' is not passed. Add {flag} {port.name}=PATH to cmd."
-
-
-def _flow_edges(root: Path, flow: str) -> list[dict[str, Any]]:
-    """The flow's own graph. In a process of its own: components never import flows."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.graph", flow], cwd=root, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise SpecError(
-            f"flow {flow}: cannot compare it with dvc.yaml, `python -m flows.graph {flow}` failed ({reason})."
-        )
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
-
-
-def check_flow(project: Project) -> list[str]:
-    """The graph of the flow is the graph of dvc.yaml."""
-    return compare_graphs(_flow_edges(project.root, FLOW), edges(project.stages))
-
-
-def compare_graphs(flow: list[dict[str, Any]], dvc: list[dict[str, Any]]) -> list[str]:
-    """In sentences: where two graphs differ."""
-    in_flow, in_dvc = {node["step"]: node for node in flow}, {node["step"]: node for node in dvc}
-    problems = [
-        f"step {name}: is in the flow {FLOW} but not in dvc.yaml. Add it." for name in in_flow if name not in in_dvc
-    ]
-    problems += [
-        f"stage {name}: is in dvc.yaml but not in the flow {FLOW}. Remove it." for name in in_dvc if name not in in_flow
-    ]
-    for name in [name for name in in_flow if name in in_dvc]:
-        mine, theirs = in_flow[name], in_dvc[name]
-        if mine["component"] != theirs["component"]:
-            problems.append(f"step {name}: runs {mine['component']} in the flow, {theirs['component']} in dvc.yaml.")
-        for port in sorted(mine["inputs"].keys() | theirs["inputs"].keys()):
-            left, right = sorted(mine["inputs"].get(port, [])), sorted(theirs["inputs"].get(port, []))
-            if left != right:
-                problems.append(
-                    f"step {name}, input {port}: the flow connects {left}, dvc.yaml {right}. Make them one."
-                )
-    return problems
+def differing(path: Path, text: str) -> str:
+    """The stages of a dvc.yaml that are not what they should be, by name; empty if only its comments differ."""
+    wanted, found = yaml.safe_load(text)["stages"], (read_params_file(path).get("stages") or {})
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    return ", ".join(name for name in names if wanted.get(name) != found.get(name))
 
 
 def check_profiles(project: Project) -> list[str]:
@@ -288,14 +182,13 @@ def _complete(project: Project) -> dict[str, Spec]:
 
 def check_generated(project: Project) -> list[str]:
     """Generated pages say what the code says."""
-    remedy = "Run `python -m components check --write`."
     problems = []
     for path, text in generated(project.root, _complete(project)).items():
         name = path.relative_to(project.root).as_posix()
         if not path.is_file():
-            problems.append(f"{name}: is missing. {remedy}")
+            problems.append(f"{name}: is missing. {REMEDY}")
         elif path.read_text(encoding="utf-8") != text:
-            problems.append(f"{name}: is out of date. {remedy}")
+            problems.append(f"{name}: is out of date. {REMEDY}")
     return problems
 
 
@@ -304,8 +197,7 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
     "run.py": check_entry_points,
     "params.py": check_parameters,
     "params.yaml": check_params_file,
-    "dvc.yaml": check_stages,
-    f"flow {FLOW}": check_flow,
+    "dvc.yaml": check_pipelines,
     "profiles": check_profiles,
     "tables": check_tables,
     "generated docs": check_generated,
@@ -313,9 +205,12 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
 
 
 def write_generated(project: Project) -> list[str]:
-    """Rewrite the generated pages that differ; returns their names."""
+    """Rewrite the generated files that differ; returns their names."""
+    wanted = generated(project.root, _complete(project))
+    with contextlib.suppress(SpecError):  # flows that cannot be read are a problem of their own, reported as one
+        wanted |= {project.root / name: text for name, text in pipelines(project.catalogue, project.specs).items()}
     written = []
-    for path, text in generated(project.root, _complete(project)).items():
+    for path, text in wanted.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

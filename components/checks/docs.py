@@ -30,10 +30,15 @@ def _parameters(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
             rows += _parameters(inner, f"{prefix}{f.name}.")
             continue
         default = default_of(f)
-        shown = "required" if default is dataclasses.MISSING else f"`{as_yaml(default)}`"
+        shown = "required" if default is dataclasses.MISSING else _shown(default)
         where = " (execution: not part of the identity)" if f.metadata.get("execution") else ""
         rows.append((f"`{prefix}{f.name}`", shown, docs.get(f.name, "") + where))
     return rows
+
+
+def _shown(default: object) -> str:
+    long = isinstance(default, list) and len(default) > 12
+    return f"{len(default)} rows, see params.yaml" if long else f"`{as_yaml(default)}`"  # type: ignore[arg-type]
 
 
 def _ports(ports: dict[str, Port]) -> list[tuple[str, str, str]]:

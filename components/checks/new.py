@@ -116,19 +116,11 @@ Two edits are left:
 {name}:
   limit: 1000
 
-2. dvc.yaml, the stage (with the folder that makes its input), and the same step in flows/align.py:
-  {name}:
-    cmd: >-
-      python -m components run {name} --params params.yaml
-      --in feedback=artifacts/align/human_feedback/feedback
-      --out feedback=artifacts/align/{name}/feedback
-    deps: [components/{name}/component.yaml, artifacts/align/human_feedback/feedback]
-    params: [{name}]
-    outs: [artifacts/align/{name}/feedback]
+2. A place in a flow. It makes feedback, so naming it is enough: it is wired by the types of its ports.
+   In a profile (flows/profiles): feedback: [human_feedback, {name}]
+   Anything else is one line of a flow, such as flows/parts.py: at.step("{name}", feedback=human)
 
-  at.step("{name}", feedback=human)
-
-Proof: python -m pytest tests/components/{name} && python -m components check --write
+Proof: python -m pytest tests/components/{name} && python -m components check --write   (writes dvc.yaml, too)
 """
 
 

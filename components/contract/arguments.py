@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     methods.add_argument("row", nargs="?", help="for example dpo")
     methods.add_argument("--json", action="store_true", help="as JSON, for programs")
     check = commands.add_parser("check", help="prove that specs, params.yaml, dvc.yaml, flows and READMEs agree")
-    check.add_argument("--write", action="store_true", help="rewrite the generated READMEs and docs first")
+    check.add_argument("--write", action="store_true", help="rewrite the generated READMEs, docs and dvc.yaml first")
     new = commands.add_parser("new", help="scaffold a component")
     new.add_argument("name")
     return top

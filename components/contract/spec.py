@@ -21,11 +21,11 @@ ARTIFACT_TYPES: dict[str, tuple[str, ...]] = {
     "feedback": ("records.jsonl", "quarantine.jsonl", "summary.json"),
     "dataset": ("train.jsonl", "validation.jsonl", "test.jsonl", "quarantine.jsonl", "summary.json", "card.html"),
     "samples": ("samples.jsonl", "summary.json"),
+    "scores": ("scores.jsonl", "summary.json"),
     "verdicts": ("verdicts.jsonl", "summary.json"),
     "policy": ("config.json", "tokenizer.json", "*.safetensors"),
     "preference_model": ("card.json",),  # its kind says what else it holds
     "reference_logprobs": ("manifest.json",),
-    "scores": ("scores.jsonl", "summary.json"),
     "report": ("metrics.json", "report.html"),
     "decision": ("gate.json", "model_card.md"),
 }

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
-from components.evaluation.measure import Contest
-from components.evaluation.scorers import Judged, Rewards
 from components.evaluation.showcase import Selection, disagreements, largest
-from components.evaluation.systems import System
-from components.evaluation.testset import TestSet
+from components.measures.evidence import Evidence, Testimony
 
-SCORERS = {"reward_model": "reward model", "judge": "judge", "gold": "known truth"}
-"""What a reader calls a scorer."""
 SELECTED = 5
 """Prompts per selected list."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything known about the answers, prompt by prompt."""
-
-    test: TestSet
-    systems: Mapping[str, System]
-    rewards: Rewards | None
-    gold: Mapping[str, Sequence[float]] | None
-    judged: Judged | None
-    contests: Sequence[Contest]
 
 
 def example(evidence: Evidence, i: int) -> dict[str, Any]:
@@ -35,56 +17,61 @@ def example(evidence: Evidence, i: int) -> dict[str, Any]:
     prompt = evidence.test.prompts[i]
     answers = {}
     for name, system in evidence.systems.items():
-        answer = system.answers[i]
-        row: dict[str, Any] = {"text": answer.text, "tokens": len(answer.token_ids), "finish": answer.finish}
-        if evidence.rewards is not None:
-            row["reward"] = evidence.rewards.answers[name][i]
-        if evidence.gold is not None:
-            row["gold"] = evidence.gold[name][i]
-        if system.reference_logps:
-            row["log_ratio"] = sum(system.own_logps[i]) - sum(system.reference_logps[i])
+        sample = system.samples[i]
+        scores = {w.name: w.scores[name][i] for w in evidence.present if name in w.scores}
+        row: dict[str, Any] = {"text": sample.completion, "tokens": len(sample.token_ids), "finish": sample.finish}
+        row["scores"] = scores
+        if name in evidence.log_ratios:
+            row["log_ratio"] = sum(evidence.log_ratios[name][i])
         answers[name] = row
-    verdicts = {f"{contest.scorer}.vs_{contest.opponent}": contest.values[i] for contest in evidence.contests}
-    messages = [dict(message) for message in prompt.messages]
+    verdicts = {f"{w.name}.vs_{opponent}": w.wins[opponent][i] for opponent, w in contests(evidence)}
     return {
         "prompt_key": prompt.key,
         "source": prompt.source,
-        "messages": messages,
+        "messages": [dict(message) for message in prompt.messages],
         "answers": answers,
         "verdicts": verdicts,
     }
 
 
+def contests(evidence: Evidence) -> list[tuple[str, Testimony]]:
+    """(opponent, witness) of every comparison there is, opponent by opponent."""
+    return [(opponent, w) for opponent in evidence.opponents for w in evidence.present if opponent in w.wins]
+
+
+def scoring(evidence: Evidence) -> Testimony | None:
+    """The model whose scores weigh examples: the first that scored the answers and can be tested on comparisons."""
+    found = (w for w in evidence.present if "ranked" in w.gives)
+    return next((w for w in found if "candidate" in w.scores and "reference" in w.scores), None)
+
+
 def selections(evidence: Evidence) -> list[Selection]:
-    """Against the reference: where scorers disagree, where the judge flips, where the candidate loses most."""
-    values = {c.scorer: c.values for c in evidence.contests if c.opponent == "reference"}
+    """Against the reference: where witnesses disagree, where a judge flips, where the candidate loses most."""
+    against = [w for w in evidence.present if "reference" in w.wins]
     lists = []
-    pairs = [("reward_model", "gold"), ("reward_model", "judge"), ("judge", "gold")]
-    for first, second in (pair for pair in pairs if pair[0] in values and pair[1] in values):
-        sizes = disagreements(values[first], values[second])
-        title = f"{SCORERS[first]} and {SCORERS[second]} disagree"
-        lists.append(
-            largest(title, f"they name different winners; largest {_weight(evidence, sizes)}", sizes, SELECTED)
-        )
-    if evidence.judged is not None:
-        flips = {i: 1.0 for i, r in enumerate(evidence.judged.results["reference"]) if r.consistent is False}
-        lists.append(
-            largest("the judge flips with the order", "its two orders differ; first in order", flips, SELECTED)
-        )
-    if evidence.rewards is not None:
-        own, other = evidence.rewards.answers["candidate"], evidence.rewards.answers["reference"]
+    for first, second in combinations(against, 2):
+        sizes = disagreements(first.wins["reference"], second.wins["reference"])
+        title, by = f"{first.label} and {second.label} disagree", _weight(evidence, sizes)
+        lists.append(largest(title, f"they name different winners; largest {by}", sizes, SELECTED))
+    for witness in against:
+        if "reference" in witness.judged:
+            flips = {i: 1.0 for i, r in enumerate(witness.judged["reference"]) if r.consistent is False}
+            title = f"the {witness.label} flips with the order"
+            lists.append(largest(title, "its two orders differ; first in order", flips, SELECTED))
+    if weighing := scoring(evidence):
+        own, other = weighing.scores["candidate"], weighing.scores["reference"]
         losses = {i: b - a for i, (a, b) in enumerate(zip(own, other, strict=True)) if a < b}
-        lists.append(
-            largest("largest losses", "lowest reward of the candidate minus the reference's", losses, SELECTED)
-        )
+        rule = f"lowest score of the {weighing.label} for the candidate minus the reference's"
+        lists.append(largest("largest losses", rule, losses, SELECTED))
     return lists
 
 
 def _weight(evidence: Evidence, sizes: dict[int, float]) -> str:
-    """Weigh disagreements by the reward difference where there is one; says what it weighed by."""
-    if evidence.rewards is None:
+    """Weigh disagreements by the score difference where there is one; says what it weighed by."""
+    weighing = scoring(evidence)
+    if weighing is None:
         return "difference of values"
-    own, other = evidence.rewards.answers["candidate"], evidence.rewards.answers["reference"]
+    own, other = weighing.scores["candidate"], weighing.scores["reference"]
     for i in sizes:
         sizes[i] = abs(own[i] - other[i])
-    return "reward difference"
+    return f"{weighing.label} score difference"

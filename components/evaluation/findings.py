@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from components.evaluation.examples import SCORERS, Evidence
-from components.evaluation.measure import Table
-from components.statistics.intervals import Estimate
+from components.evaluation.words import write
+from components.measures.evidence import Evidence
+from components.measures.take import Results
+from components.statistics import Estimate
 
 BETTER, WORSE, UNCLEAR, NONE = "better", "worse", "no clear difference", "no verdict"
 
@@ -33,19 +34,30 @@ def detectable(n: int) -> float:
     return (1.959964 + 0.841621) * 0.5 / sqrt(n)
 
 
-def findings(evidence: Evidence, table: Table) -> list[Finding]:
+def findings(evidence: Evidence, results: Results) -> list[Finding]:
     """Warnings first."""
-    checks = (_contamination, _length, _disagreement, _reward_model, _judge, _answers, _size, _tokens)
-    found = [finding for check in checks for finding in check(evidence, table)]
+    checks = (_contamination, _outside, _length, _disagreement, _baselines, _answers, _size, _tokens)
+    found = [finding for check in checks for finding in check(evidence, results)]
     return sorted(found, key=lambda finding: finding.level != "warn")
 
 
-def _value(table: Table, name: str) -> float | None:
-    row = table.metrics.get(name)
-    return None if row is None else float(row["value"])
+def _outside(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    """Numbers outside the range that their measure calls sound, of the candidate and of witnesses."""
+    for name, taken in results.taken.items():
+        if "warn" not in taken.row.facts or name not in results.metrics or taken.place.system not in ("", "candidate"):
+            continue
+        low, high, sentence = taken.row.facts["warn"]
+        value = results.metrics[name]["value"]
+        if (low is not None and value < low) or (high is not None and value > high):
+            shown = write(value, taken.row.facts["format"])
+            yield Finding("warn", _sentence(taken.place.words(sentence).format(value=shown)))
 
 
-def _contamination(evidence: Evidence, table: Table) -> Iterator[Finding]:
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _contamination(evidence: Evidence, results: Results) -> Iterator[Finding]:
     leaked, overlapping = sum(evidence.test.leaked), sum(evidence.test.overlapping)
     if leaked:
         yield Finding("warn", f"{leaked} of {evidence.test.available} test prompts also stand in the train split.")
@@ -54,81 +66,69 @@ def _contamination(evidence: Evidence, table: Table) -> Iterator[Finding]:
         yield Finding("warn", f"{share} test prompts share 13 words in a row with a train prompt.")
 
 
-def _length(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    ratio = _value(table, "length.ratio_to_reference")
-    if ratio is not None and not 0.77 <= ratio <= 1.3:
-        yield Finding("warn", f"The candidate's answers are {ratio:.2f} times as long as the reference's.")
-    for contest in evidence.contests:
-        if verdict(table.metrics.get(contest.metric)) != BETTER:
+def _length(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    """A preference that is gone, or cannot be told, once longer and shorter answers count equally."""
+    for name, taken in results.at("win_rate_length_balanced"):
+        where = {"witness": taken.place.witness, "opponent": taken.place.opponent}
+        who, opponent = taken.place.label, taken.place.opponent
+        if verdict(results.value("win_rate", **where)) != BETTER:
             continue
-        name = contest.metric.replace("win_rate", "win_rate_length_balanced", 1)
-        scorer = SCORERS[contest.scorer]
-        if name in table.metrics and verdict(table.metrics[name]) != BETTER:
-            row = table.metrics[name]
+        if name in results.missing:
+            yield Finding("note", f"No length-balanced win rate ({who}, {opponent}): {results.missing[name]}.")
+        elif verdict(results.metrics[name]) != BETTER:
             yield Finding(
                 "warn",
-                f"Length may explain the {scorer}'s preference over the {contest.opponent}: with longer and shorter "
-                f"answers counted equally its win rate is {row['value']:.1%}, an interval that reaches 50%.",
-            )
-        if name in table.missing:
-            yield Finding("note", f"No length-balanced win rate ({scorer}, {contest.opponent}): {table.missing[name]}.")
-
-
-def _disagreement(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    """A gain that only the reward model sees may be its own mistake, learned by the policy (EVAL-21)."""
-    said = {(c.scorer, c.opponent): verdict(table.metrics.get(c.metric)) for c in evidence.contests}
-    for (scorer, opponent), what in said.items():
-        others = [name for name in ("judge", "gold") if said.get((name, opponent), what) != BETTER]
-        if scorer == "reward_model" and what == BETTER and others:
-            names = " and ".join(f"the {SCORERS[name]}" for name in others)
-            verb = "does" if len(others) == 1 else "do"
-            yield Finding(
-                "warn",
-                f"The reward model prefers the candidate to the {opponent}, {names} {verb} not clearly: "
-                "its score may be over-optimized.",
+                f"Length may explain the {who}'s preference over the {opponent}: with longer and shorter answers "
+                f"counted equally its win rate is {results.metrics[name]['value']:.1%}, an interval that reaches 50%.",
             )
 
 
-def _reward_model(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    own = table.metrics.get("reward_model.accuracy")
-    if own is None or own["ci_low"] is None:
-        return
-    for name, label in (("length", "picking the longer answer"), ("bag_of_words", "a bag of words")):
-        baseline = _value(table, f"baseline.{name}.accuracy")
-        if baseline is not None and own["ci_low"] <= baseline:
+def _disagreement(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    """A gain that only one scoring model sees may be its own mistake, learned by the policy (EVAL-21)."""
+    for opponent in evidence.opponents:
+        heard = [w for w in evidence.present if opponent in w.wins]
+        said = [(w, verdict(results.value("win_rate", witness=w.name, opponent=opponent))) for w in heard]
+        for witness, what in said:
+            others = [w.label for w, other in said if w is not witness and other != BETTER]
+            if witness.ranked is None or what != BETTER or not others:
+                continue
+            names = " and ".join(f"the {label}" for label in others)
             yield Finding(
                 "warn",
-                f"The reward model ({own['value']:.1%}) is not clearly better than {label} ({baseline:.1%}).",
+                f"The {witness.label} prefers the candidate to the {opponent}, {names} "
+                f"{'does' if len(others) == 1 else 'do'} not clearly: its score may be over-optimized.",
             )
-    ece = _value(table, "reward_model.ece10")
-    if ece is not None and ece > 0.08:
-        yield Finding("warn", f"The reward model's margins are no probabilities: calibration error {ece:.3f}.")
 
 
-def _judge(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    consistency = _value(table, "judge.position_consistency")
-    if consistency is not None and consistency < 0.7:
-        yield Finding("warn", f"The judge gives both orders the same verdict in only {consistency:.1%} of pairs.")
-    failures = _value(table, "judge.parse_failure_rate")
-    if failures is not None and failures > 0.02:
-        yield Finding("warn", f"{failures:.1%} of the judge's answers hold no readable verdict.")
+def _baselines(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    """A witness that ranks no better than a rule without understanding."""
+    simple = [
+        (taken.row.facts["baseline"], results.metrics[name]["value"])
+        for name, taken in results.taken.items()
+        if "baseline" in taken.row.facts and name in results.metrics
+    ]
+    for name, taken in results.at("accuracy"):
+        own = results.metrics.get(name)
+        for label, baseline in simple if own else ():
+            if own is not None and own["ci_low"] is not None and own["ci_low"] <= baseline:
+                yield Finding(
+                    "warn",
+                    f"The {taken.place.label} ({own['value']:.1%}) is not clearly better than {label} "
+                    f"({baseline:.1%}).",
+                )
 
 
-def _answers(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    truncated = _value(table, "completions.truncated_rate")
-    if truncated is not None and truncated > 0.1:
-        yield Finding("warn", f"{truncated:.1%} of the candidate's answers were cut at the length limit.")
-    empty = _value(table, "completions.empty_rate")
-    if empty:
-        yield Finding("warn", f"{empty:.1%} of the candidate's answers are empty.")
-    same = _value(table, "completions.identical_to_reference")
-    if same is not None and same > 0.2:
-        yield Finding("note", f"Candidate and reference give the same text on {same:.1%} of the prompts: ties.")
-    if evidence.systems["candidate"].id == evidence.systems["reference"].id:
+def _answers(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    same = results.value("identical_to_reference", system="candidate")
+    if same is not None and same["value"] > 0.2:
+        yield Finding(
+            "note", f"Candidate and reference give the same text on {same['value']:.1%} of the prompts: ties."
+        )
+    if evidence.systems["candidate"].policy == evidence.systems["reference"].policy:
         yield Finding("note", "Candidate and reference are the same policy.")
 
 
-def _size(evidence: Evidence, table: Table) -> Iterator[Finding]:
+def _size(evidence: Evidence, results: Results) -> Iterator[Finding]:
     n = len(evidence.test.prompts)
     level = "warn" if n < 100 else "note"
     yield Finding(
@@ -137,11 +137,11 @@ def _size(evidence: Evidence, table: Table) -> Iterator[Finding]:
     )
 
 
-def _tokens(evidence: Evidence, table: Table) -> Iterator[Finding]:
-    for system in evidence.systems.values():
-        if system.unclean_pairs:
+def _tokens(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    for name, likelihood in evidence.likelihoods.items():
+        if likelihood.unclean:
             yield Finding(
                 "warn",
-                f"{system.unclean_pairs} completions of the test comparisons do not continue their prompt's tokens "
-                f"under the {system.name}'s tokenizer; they were tokenized by themselves.",
+                f"{likelihood.unclean} of the test comparisons hold a completion that does not continue its prompt's "
+                f"tokens under the {name}'s tokenizer; it was tokenized by itself.",
             )

@@ -1,29 +1,36 @@
-"""Where the inputs come from, and whether the reward model may score this candidate."""
+"""Where the inputs come from, and whether the preference model may score this candidate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from components.contract.run import Input, Inputs
+from components.contract.run import Input
 from components.errors import WiringError
+from components.evaluation.scores import Scores
 
 
-def refuse_own_reward_model(inputs: Inputs) -> None:
-    """Raise WiringError if the reward model is among the candidate's ancestors (EVAL-05).
+def refuse_own_reward_model(policy: Input, scores: Sequence[Scores]) -> None:
+    """Raise WiringError if a preference model that scored the answers is among the candidate's ancestors (EVAL-05).
 
     A policy optimized against a reward model has learned that model's mistakes too: scored by it, it always looks good.
     """
-    model, policy = inputs.get("reward_model"), inputs["policy"]
-    if model is None or policy.record is None:
+    if policy.record is None:
         return
-    made_it = {model.record.identity} if model.record else set()
     ancestors = policy.record.lineage
     direct = [i for ids in policy.record.inputs.values() for i in ([ids] if isinstance(ids, str) else ids)]
-    if model.id in ancestors or model.id in direct or any(a.get("identity") in made_it for a in ancestors.values()):
-        raise WiringError(
-            f"evaluation --in reward_model: this reward model trained the candidate (got {model.id}, an ancestor of "
-            f"policy {policy.id}). Fit a second reward model on other feedback or another seed, or leave the input out."
-        )
+    for item in scores:
+        if item.kind != "preference_model":
+            continue
+        model = item.witness
+        made_by = item.source.record.lineage.get(model, {}).get("identity") if item.source.record else None
+        same_run = made_by is not None and any(a.get("identity") == made_by for a in ancestors.values())
+        if model in ancestors or model in direct or same_run:
+            raise WiringError(
+                f"evaluation --in scores: this reward model trained the candidate (got {model}, an ancestor of policy "
+                f"{policy.id}). Score with a second reward model, of other feedback or another seed, or leave the "
+                "scores out."
+            )
 
 
 def describe(item: Input) -> dict[str, Any]:

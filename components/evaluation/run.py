@@ -1,74 +1,88 @@
-"""Sample, score, compare, report: what a candidate policy is worth against a reference and a champion."""
+"""Measure and report: what a candidate policy is worth against a reference and a champion. Loads no model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.contract.params import dump
 from components.contract.run import Inputs, Metrics, Outputs
-from components.evaluation import measure
-from components.evaluation.examples import Evidence, example, selections
-from components.evaluation.measure import Table
+from components.evaluation.answers import kl_is_defined, read_answers
+from components.evaluation.examples import contests, example, selections
 from components.evaluation.params import Params
 from components.evaluation.provenance import describe, refuse_own_reward_model
 from components.evaluation.report import Page, render
-from components.evaluation.scorers import gold_scores, judge_systems, reward_scores
+from components.evaluation.scores import Scores, likelihood_of, logps_of, read_scores
 from components.evaluation.showcase import draw
-from components.evaluation.systems import kl_is_defined, run_systems
-from components.evaluation.testset import read_test_set
+from components.evaluation.slices import slice_rows
+from components.evaluation.tables import headlines
+from components.evaluation.testset import HeldOut, read_test_set
+from components.evaluation.verdicts import read_verdicts
+from components.evaluation.witnesses import Given, hear
+from components.measures.evidence import Answers, Evidence
+from components.measures.take import Results, take
+from components.measures.wins import tally
 from components.records import read_lines, write_lines
-from components.statistics.intervals import Bootstrap
-from components.training.runtime import setup
+from components.statistics import Bootstrap
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     """Write the report artifact; returns its flat metrics."""
-    refuse_own_reward_model(inputs)
-    device = setup(params.compute, params.seed)
-    test = read_test_set(inputs["dataset"].path, params.n_prompts, params.seed)
+    evidence = gather(params, inputs)
+    results = take(evidence, params.measures)
+    results.metrics = dict(sorted(results.metrics.items()))
+    test = evidence.test
     shown = draw(outputs.identity, test.hash, [prompt.source for prompt in test.prompts], params.showcase)
-    systems = run_systems(inputs, test, params, device)
-    model = inputs.get("reward_model")
-    rewards = reward_scores(model.path, test, systems, params, device) if model else None
-    judged = judge_systems(test.prompts, systems, params, outputs.cache) if params.use_judge else None
-    gold = gold_scores(test.prompts, systems) if params.gold else None
-    outputs.execution.update(judged.execution if judged else {})
-    contests = measure.contests(systems, rewards, gold, judged)
-    evidence = Evidence(test, systems, rewards, gold, judged, contests)
-    table = measure_all(evidence, params)
-    _write(evidence, table, params, inputs, outputs, shown)
-    return table.metrics
+    _write(evidence, results, params, inputs, outputs, shown)
+    return results.metrics
 
 
-def measure_all(evidence: Evidence, params: Params) -> Table:
-    """Every metric there are data for."""
-    table, bootstrap = Table(), Bootstrap(params.resamples, params.seed)
-    test, systems = evidence.test, evidence.systems
-    measure.measure_data(table, test, bootstrap)
-    measure.measure_baselines(table, test, bootstrap)
-    measure.measure_ranking(table, test, systems, bootstrap)
-    measure.measure_kl(table, systems, kl_is_defined(params), bootstrap)
-    measure.measure_completions(table, systems, bootstrap)
-    if evidence.rewards is not None:
-        measure.measure_reward_model(table, test, evidence.rewards, bootstrap)
-        measure.measure_gain(table, "reward_model", evidence.rewards.answers, systems, bootstrap)
-        row = measure.length_correlation(evidence.rewards, systems, bootstrap)
-        table.add("reward_model.length_correlation", row, "all answers have one length, or one reward")
-    else:
-        table.missing["reward_model.accuracy"] = "no reward model was given"
-    if evidence.gold is not None:
-        measure.measure_gain(table, "gold", evidence.gold, systems, bootstrap)
-    if evidence.judged is not None:
-        measure.measure_judge(table, test, evidence.judged, systems, bootstrap)
-    else:
-        table.missing["win_rate.judge.vs_reference"] = "use_judge is false"
-    for contest in evidence.contests:
-        measure.measure_contest(table, test, contest, systems, bootstrap)
-    table.metrics = dict(sorted(table.metrics.items()))
-    return table
+def gather(params: Params, inputs: Inputs) -> Evidence:
+    """Everything that was given, checked and brought into the order of the prompts."""
+    systems = read_answers(inputs)
+    held_out = read_test_set(inputs["dataset"].path, systems["candidate"].samples)
+    scores = read_scores(inputs, held_out)
+    refuse_own_reward_model(inputs["policy"], scores)
+    given = Given(held_out, systems, scores, read_verdicts(inputs, systems), params)
+    log_ratios, why_not = _log_ratios(systems, scores)
+    return Evidence(
+        test=held_out.test,
+        systems=systems,
+        witnesses=hear(given),
+        likelihoods=_likelihoods(systems, scores, held_out),
+        log_ratios=log_ratios,
+        no_log_ratios=why_not,
+        bootstrap=Bootstrap(params.resamples, params.seed),
+    )
+
+
+def _likelihoods(systems: Mapping[str, Answers], scores: Sequence[Scores], held_out: HeldOut) -> dict[str, Any]:
+    found = {name: likelihood_of(answers.policy, scores, held_out) for name, answers in systems.items()}
+    return {name: likelihood for name, likelihood in found.items() if likelihood is not None}
+
+
+def _log_ratios(
+    systems: Mapping[str, Answers], scores: Sequence[Scores]
+) -> tuple[dict[str, list[list[float]]], dict[str, str]]:
+    """Of every system but the reference: its answers' token log-ratios, or why there are none."""
+    found, why_not = {}, {}
+    reference = systems["reference"]
+    for name, answers in systems.items():
+        if name == "reference":
+            continue
+        theirs = logps_of(answers, reference.policy, scores)
+        if not kl_is_defined(answers):
+            why_not[name] = "defined for temperature > 0 and top_p 1 only"
+        elif answers.vocabulary != reference.vocabulary:
+            why_not[name] = "its vocabulary differs from the reference's"
+        elif theirs is None:
+            why_not[name] = f"no log-probabilities of the {name}'s answers under the reference were given"
+        else:
+            own = (sample.logprobs for sample in answers.samples)
+            found[name] = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(own, theirs, strict=True)]
+    return found, why_not
 
 
 def _training_log(policy: Path) -> list[dict[str, Any]]:
@@ -77,14 +91,15 @@ def _training_log(policy: Path) -> list[dict[str, Any]]:
 
 
 def _write(
-    evidence: Evidence, table: Table, params: Params, inputs: Inputs, outputs: Outputs, shown: Sequence[int]
+    evidence: Evidence, results: Results, params: Params, inputs: Inputs, outputs: Outputs, shown: Sequence[int]
 ) -> None:
     folder = outputs["report"]
     sample = [example(evidence, i) for i in shown]
     selected = [vars(chosen) | {"rows": [example(evidence, i) for i in chosen.rows]} for chosen in selections(evidence)]
-    _write_json(folder / "metrics.json", table.metrics)
-    _write_json(folder / "slices.json", _slices(evidence, table))
-    write_lines(folder / "verdicts.jsonl", evidence.judged.records if evidence.judged else [])
+    slices = slice_rows(evidence)
+    _write_json(folder / "metrics.json", results.metrics)
+    _write_json(folder / "headlines.json", headlines(results))
+    _write_json(folder / "slices.json", _slices(evidence, results, slices))
     rows = [{"section": "random"} | row for row in sample]
     rows += [
         {"section": "selected", "selection": group["title"], "rule": group["rule"]} | row
@@ -97,29 +112,34 @@ def _write(
         provenance=[describe(item) for item in inputs],
         params=json.dumps(dump(params, execution=False), indent=1, ensure_ascii=False),
         training_log=_training_log(inputs["policy"].path),
+        slices=slices,
         sample=sample,
         selected=selected,
         rule=params.rule,
     )
-    (folder / "report.html").write_text(render(evidence, table, page), encoding="utf-8")
+    (folder / "report.html").write_text(render(evidence, results, page), encoding="utf-8")
 
 
-def _slices(evidence: Evidence, table: Table) -> dict[str, Any]:
+def _slices(evidence: Evidence, results: Results, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What metrics.json has no room for: groups, raw counts, what is missing and what was left out."""
-    counts = [{"scorer": c.scorer, "opponent": c.opponent} | vars(c.tally) for c in evidence.contests]
+    test = evidence.test
+    counts = [
+        {"witness": w.name, "opponent": opponent} | vars(tally(w.wins[opponent])) for opponent, w in contests(evidence)
+    ]
+    systems = {name: {"samples": a.id, "policy": a.policy} for name, a in evidence.systems.items()}
     return {
-        "rows": table.slices,
+        "rows": rows,
         "tallies": counts,
-        "missing": dict(sorted(table.missing.items())),
+        "missing": dict(sorted(results.missing.items())),
+        "systems": systems,
         "test": {
-            "prompts": len(evidence.test.prompts),
-            "prompts_available": evidence.test.available,
-            "prompt_set_hash": evidence.test.hash,
-            "comparisons": len(evidence.test.comparisons),
-            "ties_left_out": evidence.test.ties,
-            "dropped": evidence.test.dropped,
+            "prompts": len(test.prompts),
+            "prompts_available": test.available,
+            "prompt_set_hash": test.hash,
+            "comparisons": len(test.decided.items),
+            "ties_left_out": test.ties,
+            "dropped": test.dropped,
         },
-        "verdicts_left_out": evidence.judged.left_out if evidence.judged else {},
     }
 
 

@@ -1,105 +1,112 @@
-"""Held-out data: which prompts are answered, which comparisons are scored, and whether they leak from train."""
+"""Held-out data: the prompts that were answered, the comparisons that are scored, and whether they leak from train."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.errors import ArtifactError
-from components.evaluation.text_statistics import ngrams
-from components.records import Comparison, comparisons, messages, prompt_key, read_records
+from components.errors import ArtifactError, RecordError, WiringError
+from components.measures.behaviour import ngrams
+from components.measures.evidence import Decided, Prompt, TestSet
+from components.records import Comparison, Record, comparisons, messages, prompt_key, read_records
+from components.records.samples import Sample
 
 NGRAM = 13
 """Words in a row that make two prompts overlap (EVAL-01)."""
+SPLIT = "test"
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One held-out prompt. `source` is the source of its first record."""
+class HeldOut:
+    """The test set, and the place of each decided comparison among all (a tie has a place too)."""
 
-    key: str
-    messages: tuple[dict[str, str], ...]
-    source: str
-
-    @property
-    def text(self) -> str:
-        """The messages as one text."""
-        return "\n".join(message["content"] for message in self.messages)
+    test: TestSet
+    items: list[Comparison]
+    places: list[int]
 
 
-@dataclass(frozen=True)
-class TestSet:
-    """`prompts` are answered by every system; `comparisons` (no ties) are what reward models are scored on."""
-
-    __test__ = False  # not a test class, whatever its name
-
-    prompts: list[Prompt]
-    available: int
-    comparisons: list[Comparison]
-    keys: list[str]
-    """the prompt key of every comparison"""
-    ties: int
-    dropped: dict[str, int]
-    train: list[Comparison]
-    leaked: list[bool]
-    """per available test prompt: the same prompt stands in train"""
-    overlapping: list[bool]
-    """per available test prompt: it shares 13 words in a row with a train prompt"""
-
-    @property
-    def hash(self) -> str:
-        """sha256 of the keys of the answered prompts, whatever their order."""
-        return hashlib.sha256("\n".join(sorted(prompt.key for prompt in self.prompts)).encode()).hexdigest()
+def word_ngrams(text: str, n: int = NGRAM) -> set[tuple[object, ...]]:
+    return set(ngrams(re.findall(r"\w+", text.lower()), n))
 
 
-def choose(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
-    """`n` prompts (all if 0) by the order of sha256(seed + newline + key): the order of the file does not matter."""
-
-    def rank(prompt: Prompt) -> str:
-        return hashlib.sha256(f"{seed}\n{prompt.key}".encode()).hexdigest()
-
-    ordered = sorted(prompts, key=rank)
-    return ordered[:n] if n else ordered
-
-
-def word_ngrams(text: str, n: int = NGRAM) -> set[tuple[str, ...]]:
-    return set(ngrams(re.findall(r"\w+", text.lower()), n))  # type: ignore[arg-type]
-
-
-def _prompts(path: Path) -> dict[str, Prompt]:
+def _prompts(records: Iterable[Record]) -> dict[str, Prompt]:
+    """Every text prompt once; one with media cannot be answered here."""
     found: dict[str, Prompt] = {}
-    for record in read_records(path):
+    for record in records:
         key = prompt_key(record)
         if key not in found:
-            found[key] = Prompt(key, tuple(messages(record)), record["provenance"]["source"])
+            try:
+                found[key] = Prompt(key, tuple(messages(record)), record["provenance"]["source"])
+            except RecordError as error:
+                if error.rule != "text_only":
+                    raise
     return found
 
 
 def _overlap(tests: Iterable[Prompt], train: Iterable[Prompt]) -> list[bool]:
-    seen: set[tuple[str, ...]] = set()
+    seen: set[tuple[object, ...]] = set()
     for prompt in train:
         seen |= word_ngrams(prompt.text)
     return [not seen.isdisjoint(word_ngrams(prompt.text)) for prompt in tests]
 
 
-def read_test_set(folder: Path, n_prompts: int, seed: int) -> TestSet:
-    """Read a dataset artifact. Raises ArtifactError if its test split is empty."""
-    tests, train = _prompts(folder / "test.jsonl"), _prompts(folder / "train.jsonl")
+def _variants(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """(record id, completion) -> the prompt variant that wrote it, where the record says one."""
+    found: dict[tuple[str, str], str] = {}
+    for record in records:
+        for candidate in record["candidates"]:
+            variant = candidate["generator"].get("prompt_variant", "")
+            text = "".join(part.get("text", "") for part in candidate["parts"])
+            if variant:
+                found.setdefault((record["record_id"], text), variant)
+    return found
+
+
+def _decided(items: Sequence[Comparison], records: Sequence[Record]) -> Decided:
+    variants = _variants(records)
+    domains = {record["record_id"]: record["task"].get("domain", "") for record in records}
+    return Decided(
+        items=items,
+        keys=[prompt_key(item.messages) for item in items],
+        styles=[
+            (variants.get((item.record_id, item.chosen), ""), variants.get((item.record_id, item.rejected), ""))
+            for item in items
+        ],
+        domains=[domains[item.record_id] or item.source for item in items],
+    )
+
+
+def read_test_set(folder: Path, answered: Sequence[Sample]) -> HeldOut:
+    """Read a dataset artifact. `answered`: one answer to each prompt, in order.
+
+    Raises ArtifactError if the test split is empty, WiringError if a prompt is not in it.
+    """
+    records, learned = list(read_records(folder / f"{SPLIT}.jsonl")), list(read_records(folder / "train.jsonl"))
+    tests, train = _prompts(records), _prompts(learned)
     if not tests:
         raise ArtifactError(f"{folder}/test.jsonl: holds no prompt (got 0). Raise feedback_curation's share of test.")
-    held_out = comparisons(read_records(folder / "test.jsonl"))
-    decided = [item for item in held_out.items if not item.tie]
-    return TestSet(
-        prompts=choose(list(tests.values()), n_prompts, seed),
+    held_out = comparisons(records)
+    places = [place for place, item in enumerate(held_out.items) if not item.tie]
+    test = TestSet(
+        prompts=list(_answered(answered, tests, folder)),
         available=len(tests),
-        comparisons=decided,
-        keys=[prompt_key(item.messages) for item in decided],
-        ties=len(held_out.items) - len(decided),
+        decided=_decided([held_out.items[place] for place in places], records),
+        ties=len(held_out.items) - len(places),
         dropped=dict(held_out.dropped),
-        train=[item for item in comparisons(read_records(folder / "train.jsonl")).items if not item.tie],
+        train=[item for item in comparisons(learned).items if not item.tie],
         leaked=[key in train for key in tests],
         overlapping=_overlap(tests.values(), train.values()),
     )
+    return HeldOut(test, held_out.items, places)
+
+
+def _answered(answered: Sequence[Sample], tests: dict[str, Prompt], folder: Path) -> Iterator[Prompt]:
+    for sample in answered:
+        if sample.prompt_key not in tests:
+            raise WiringError(
+                f"evaluation --in candidate: a prompt of the answers is not in {folder}/test.jsonl (got "
+                f"{sample.prompt_key[:12]}). Sample the answers from the test split of this data set."
+            )
+        yield tests[sample.prompt_key]

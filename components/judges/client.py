@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -14,9 +16,11 @@ import httpx
 
 from components.errors import JudgeError, ParamsError
 from components.judges.asker import Completion
+from components.judges.bounded import BoundedClient
 
 _LONGEST_PAUSE = 60.0
 _LONGEST_RETRY_AFTER = 600.0
+_SHORTEST_SECRET = 8  # what is shorter ("EMPTY", "x") is no secret, and replacing it would garble answers
 # Refusals of one question, not of the setup: the pair gets no verdict, the run goes on.
 _REFUSALS = ("context_length_exceeded", "content_filter", "content_policy_violation")
 
@@ -51,11 +55,15 @@ class ChatClient:
         self._retries, self._backoff = retries, backoff
         self._stopped = threading.Event()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=None)
-        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), headers=headers, limits=limits)
+        self._http = BoundedClient(headers, timeout)
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def abandon(self) -> None:
+        """`stop`, and what is in flight ends at once: somebody waits for this process to end."""
+        self._stopped.set()
+        self._http.abandon()
 
     def close(self) -> None:
         self._http.close()
@@ -84,11 +92,11 @@ class ChatClient:
 
     def _ask(self, body: Mapping[str, Any]) -> Completion:
         try:
-            response = self._http.post(f"{self._base_url}/chat/completions", json=dict(body))
+            response = self._without_key(self._http.post(f"{self._base_url}/chat/completions", body))
         except httpx.RequestError as error:
             raise _Retryable(f"{type(error).__name__}: {error}") from None  # the request holds the key: no context
         if response.status_code == 200:
-            return _read(response)
+            return self._without_pieces(_read(response))
         if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
             problem = f"HTTP {response.status_code}: {_message(response)}"
             raise _Retryable(problem, _retry_after(response.headers.get("Retry-After", "")))
@@ -113,6 +121,23 @@ class ChatClient:
             "judge.max_tokens, judge.temperature or judge.request."
         )
 
+    def _without_key(self, response: httpx.Response) -> httpx.Response:
+        """The same answer with *** wherever the endpoint sends the key back, however JSON lets it be written."""
+        if len(self._key) < _SHORTEST_SECRET:
+            return response
+        try:
+            text = json.dumps(response.json())  # one way of writing, so that \u0073k-... is found too
+        except (ValueError, RecursionError):  # no JSON that anybody reads
+            text = response.text
+        text = text.replace(json.dumps(self._key)[1:-1], "***")
+        return httpx.Response(response.status_code, headers=response.headers, text=self._hide(text))
+
+    def _without_pieces(self, completion: Completion) -> Completion:
+        """Log-probabilities cut a text into tokens: where these make up the key, they are not kept."""
+        tokens = "".join(place["token"] for place in completion.logprobs or ())
+        found = len(self._key) >= _SHORTEST_SECRET and self._key in tokens
+        return replace(completion, logprobs=None) if found else completion
+
     def _hide(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
@@ -134,7 +159,7 @@ def _read(response: httpx.Response) -> Completion:
             model=str(body.get("model") or ""),
             logprobs=_logprobs(choice.get("logprobs")),
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _Retryable(f"HTTP 200, but no chat completion ({type(error).__name__}: {error})") from None
 
 
@@ -155,7 +180,7 @@ def _logprobs(said: Any) -> list[dict[str, Any]] | None:
 def _error(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     error = body.get("error", body) if isinstance(body, dict) else {}
     return error if isinstance(error, dict) else {"message": str(error)}

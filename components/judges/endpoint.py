@@ -46,6 +46,9 @@ class EndpointAsker:
             futures = {pool.submit(self._answer, client, key, body): key for key, body in unique.items()}
             done = tqdm(as_completed(futures), total=len(futures), desc=f"judge {p.model}", unit="question")
             completions = {futures[future]: future.result() for future in done}
+        except (KeyboardInterrupt, SystemExit):
+            client.abandon()
+            raise
         finally:
             client.stop()  # after an error, requests in flight end without waiting and retrying
             pool.shutdown(cancel_futures=True)

@@ -26,7 +26,8 @@ class Endpoint:
     model: str
     """The model name sent to the endpoint."""
     base_url: str
-    """The part of the address before /chat/completions, e.g. http://localhost:8000/v1."""
+    """The part of the address before /chat/completions, e.g. http://localhost:8000/v1. Link-local addresses and clouds'
+    metadata services are refused unless the variable PREFLOW_JUDGE_ALLOW names their network."""
     model_revision: str = ""
     """Which snapshot of the model the endpoint serves (a date, a weights id). Empty: the name says it all. Part of the
     cache key: change it when the endpoint changes behind its name."""
@@ -44,7 +45,7 @@ class Endpoint:
     concurrency: Count = field(default=8, metadata=EXECUTION)
     """Most requests in flight at once."""
     timeout: Positive = field(default=120.0, metadata=EXECUTION)
-    """Seconds without an answer after which a request counts as failed."""
+    """Seconds from a request to the last byte of its answer; what takes longer counts as failed."""
     budget_questions: Whole = field(default=0, metadata=EXECUTION)
     """Most questions that one run may send; 0: no limit. Answers that are already there cost nothing."""
     budget_tokens: Whole = field(default=0, metadata=EXECUTION)

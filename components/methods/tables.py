@@ -5,26 +5,29 @@ from __future__ import annotations
 from components.contract.table import Table
 from components.heuristics.table import RULES
 from components.judges.table import JUDGES, PROMPT_CONTRACTS, SOURCES
-from components.objectives.table import OBJECTIVES
+from components.measures.table import MEASURES
+from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
 from components.sequences.table import VIEWS
+from components.training.tables import REFERENCES
 from components.votes.table import AGGREGATIONS, AGREEMENTS
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        IMPORTERS,
-        CONVERSIONS,
-        JUDGES,
-        PROMPT_CONTRACTS,
-        SOURCES,
-        RULES,
-        AGGREGATIONS,
-        AGREEMENTS,
-        VIEWS,
-        PREFERENCE_MODELS,
-        OBJECTIVES,
-    )
-}
+ALL = (
+    IMPORTERS,
+    CONVERSIONS,
+    AGGREGATIONS,
+    AGREEMENTS,
+    VIEWS,
+    JUDGES,
+    PROMPT_CONTRACTS,
+    SOURCES,
+    RULES,
+    PREFERENCE_MODELS,
+    OBJECTIVES,
+    BATCH_STATISTICS,
+    REFERENCES,
+    MEASURES,
+)
+TABLES: dict[str, Table] = {table.name: table for table in ALL}

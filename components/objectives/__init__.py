@@ -4,18 +4,22 @@ The signature is the interface: arguments before `*` are what the driver must co
 what a person may set. Nothing here reduces, logs or keeps state.
 """
 
-from components.objectives.catalogue import bind, needs
+from components.objectives.catalogue import Objective, bind, needs, resolve
 from components.objectives.claims import Direction, Reduction
-from components.objectives.quantities import QUANTITIES, Quantity
-from components.objectives.table import FAMILIES, OBJECTIVES
+from components.objectives.quantities import MEASURES, Quantity, parse
+from components.objectives.table import BATCH_STATISTICS, FAMILIES, OBJECTIVES
 
 __all__ = [
+    "BATCH_STATISTICS",
     "FAMILIES",
+    "MEASURES",
     "OBJECTIVES",
-    "QUANTITIES",
     "Direction",
+    "Objective",
     "Quantity",
     "Reduction",
     "bind",
     "needs",
+    "parse",
+    "resolve",
 ]

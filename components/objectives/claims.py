@@ -24,18 +24,22 @@ class Direction:
 class Reduction:
     """With these `knobs` and `given` quantities the loss is that of the objective `to` at its default knobs.
 
-    `rename` says which of our quantities stands for which of theirs, where the names differ: {theirs: ours}.
+    `given` may hold one value for each place of the axis K. `rename` says which of our quantities stands for which of
+    theirs, where the names differ: {theirs: ours}, `ours[k]` for one place of the axis K. `supply`: what they take
+    that we do not, as a number: an objective without a reference can be one whose reference is the same everywhere.
     """
 
     to: str
     knobs: Mapping[str, float] = field(default_factory=dict)
-    given: Mapping[str, float] = field(default_factory=dict)
+    given: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
+    supply: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         when = _settings({**self.knobs, **self.given})
         renamed = ", ".join(f"`{theirs}` from `{ours}`" for theirs, ours in self.rename.items())
-        return f"is `{self.to}`" + (f" when {when}" if when else "") + (f" ({renamed})" if renamed else "")
+        supplied = f" with {_settings(self.supply)}" if self.supply else ""
+        return f"is `{self.to}`{supplied}" + (f" when {when}" if when else "") + (f" ({renamed})" if renamed else "")
 
 
 Claim = Direction | Reduction
@@ -51,5 +55,9 @@ def decreases(*arguments: str, **given: float) -> Direction:
     return Direction(False, arguments, given)
 
 
-def _settings(values: Mapping[str, float]) -> str:
-    return ", ".join(f"`{name}` = {value:g}" for name, value in values.items())
+def _settings(values: Mapping[str, float | tuple[float, ...]]) -> str:
+    return ", ".join(f"`{name}` = {_text(value)}" for name, value in values.items())
+
+
+def _text(value: float | tuple[float, ...]) -> str:
+    return f"({', '.join(f'{one:g}' for one in value)})" if isinstance(value, tuple) else f"{value:g}"

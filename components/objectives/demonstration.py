@@ -10,7 +10,8 @@ from components.objectives.table import OBJECTIVES
 
 
 @OBJECTIVES.row(
-    family="demonstration",
+    family="policy",
+    view="demonstration",
     method="PO-70",
     source="maximum likelihood on demonstrations",
     equation="-S / n",

@@ -15,6 +15,7 @@ from components.objectives.table import OBJECTIVES
 
 @OBJECTIVES.row(
     family="reward",
+    view="pair",
     method="RM-38",
     source="Zhang et al. 2024, General Preference Modeling with Preference Representations",
     equation="-log sigmoid(s(w, l))",
@@ -28,6 +29,7 @@ def general_preference(pair_logits: Tensor) -> Tensor:
 
 @OBJECTIVES.row(
     family="reward",
+    view="pair",
     method=("RM-38", "RM-03"),
     source="Zhang et al. 2024 with the soft labels of Lee et al. 2023, RLAIF",
     equation="-p log sigmoid(s(w, l)) - (1 - p) log sigmoid(-s(w, l))",

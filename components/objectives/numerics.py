@@ -26,3 +26,13 @@ def log1mexp(x: Tensor) -> Tensor:
 def token_mean(logps: Tensor, lengths: Tensor) -> Tensor:
     """[B] mean log-probability of a token, from sums and token counts; an empty completion gives 0."""
     return logps / lengths.clamp(min=1)
+
+
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the last axis of what the mask keeps; the padding may hold anything finite."""
+    return torch.where(mask, values, 0.0).sum(-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the last axis of what the mask keeps; 0 where it keeps nothing."""
+    return masked_sum(values, mask) / mask.sum(-1).clamp(min=1)

@@ -9,16 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.contract.ranges import Positive
+from components.objectives import rewards
 from components.objectives.claims import Reduction, decreases, increases
 from components.objectives.numerics import token_mean
 from components.objectives.table import OBJECTIVES
 
 
 @OBJECTIVES.row(
-    family="pair",
+    family="policy",
+    view="pair",
     method="PO-01",
     source="Rafailov et al. 2023, Direct Preference Optimization, eq. 7",
     equation="-log sigmoid(beta h)",
+    reward=rewards.log_ratio,
     claims=(
         decreases("chosen_logps", "rejected_ref_logps"),
         increases("rejected_logps", "chosen_ref_logps"),
@@ -44,10 +47,12 @@ def dpo(
 
 
 @OBJECTIVES.row(
-    family="pair",
+    family="policy",
+    view="pair",
     method="PO-04",
     source="Azar et al. 2024, A General Theoretical Paradigm (IPO), eq. 17",
     equation="(a / n_w - b / n_l - 1 / (2 beta))^2",
+    reward=rewards.mean_log_ratio,
     claims=(Reduction("ipo_sum", given={"chosen_lengths": 1.0, "rejected_lengths": 1.0}),),
     departures="Log-ratios per token instead of summed, as TRL and HALOs do. beta is the paper's tau.",
 )
@@ -68,10 +73,12 @@ def ipo(
 
 
 @OBJECTIVES.row(
-    family="pair",
+    family="policy",
+    view="pair",
     method="PO-04",
     source="Azar et al. 2024, A General Theoretical Paradigm (IPO), eq. 17",
     equation="(h - 1 / (2 beta))^2",
+    reward=rewards.log_ratio,
     departures="beta is the paper's tau.",
 )
 def ipo_sum(

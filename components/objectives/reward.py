@@ -15,6 +15,7 @@ from components.objectives.table import OBJECTIVES
 
 @OBJECTIVES.row(
     family="reward",
+    view="pair",
     method="RM-01",
     source="Bradley and Terry 1952; Ouyang et al. 2022, InstructGPT, eq. 1; centering: Eisenstein et al. 2023",
     equation="-log sigmoid(r_w - r_l) + centering (r_w + r_l)^2",
@@ -28,6 +29,7 @@ def bradley_terry(chosen_scores: Tensor, rejected_scores: Tensor, *, centering: 
 
 @OBJECTIVES.row(
     family="reward",
+    view="pair",
     method="RM-03",
     source="Lee et al. 2023, RLAIF (soft labels)",
     equation="-p log sigmoid(r_w - r_l) - (1 - p) log sigmoid(r_l - r_w)",
@@ -45,16 +47,18 @@ def bradley_terry_soft(chosen_scores: Tensor, rejected_scores: Tensor, preferenc
 
 @OBJECTIVES.row(
     family="reward",
+    view="pair",
     method="RM-04",
     source="Touvron et al. 2023, Llama 2, eq. 2",
     equation="-log sigmoid(r_w - r_l - scale margin)",
+    revision=2,
     claims=(
         decreases("chosen_scores"),
         increases("rejected_scores", "margin"),
         Reduction("bradley_terry", given={"margin": 0.0}),
         Reduction("bradley_terry", knobs={"scale": 0.0}),
     ),
-    departures="The margin is the record's strength times scale; the paper maps four levels to fixed margins.",
+    departures="The margin is the strength, a share of its scale, times `scale`; the paper has one for each level.",
 )
 def bradley_terry_margin(
     chosen_scores: Tensor, rejected_scores: Tensor, margin: Tensor, *, scale: NonNegative = 1.0

@@ -9,18 +9,21 @@ from components.contract.params import Choice
 from components.errors import ParamsError
 from components.objectives.table import OBJECTIVES
 from components.training.params import Compute, Lora, Optimization, check_sharding
+from components.training.tables import REFERENCES
 
 
 @dataclass(frozen=True)
 class Params:
-    objective: Annotated[Choice, OBJECTIVES.only(family=("pair", "unpaired", "demonstration"))] = field(
+    objective: Annotated[Choice, OBJECTIVES.only(family=("policy",))] = field(
         default_factory=lambda: Choice("dpo", {"beta": 0.1})
     )
     """Objective of the catalogue with its knobs; it decides which feedback is read and whether a reference is run."""
+    reference: Annotated[Choice, REFERENCES] = field(default_factory=lambda: Choice("fixed"))
+    """Where the reference's numbers come from; not used by an objective without a reference."""
     max_length: int = 1024
     """Most tokens of prompt plus completion; longer rows are an error, since curation gates them (nothing is cut)."""
     shared_prompts: Literal["auto", "always", "never"] = "auto"
-    """Compute the prompt of a pair once; auto does it where it saves enough. Equal to 1e-5 either way."""
+    """Compute the prompt of an example once; auto does it where it saves enough. Equal to 1e-5 either way."""
     seed: int = 0
     """Decides batches and adapter initialisation."""
     optimization: Optimization = field(default_factory=lambda: Optimization(learning_rate=1e-6))

@@ -1,25 +1,27 @@
-"""Everything before the first step: examples read and checked, the reference scored, the policy compared with it."""
+"""Everything before the first step: examples read and checked, the reference made, the policy compared with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
 from components.contract import Input, Inputs, Outputs
-from components.errors import ArtifactError
+from components.errors import ArtifactError, ParamsError
 from components.model_files.positions import row_limit
-from components.policy_optimization import mismatched, reference
-from components.policy_optimization.data import Example, Examples, read_examples
-from components.policy_optimization.mismatched import Mismatch
-from components.policy_optimization.objective import Objective
+from components.objectives import Objective, Quantity
 from components.policy_optimization.params import Params
-from components.policy_optimization.scoring import Scorer, lengths
+from components.sequences import Example, Examples, read_examples
+from components.sequences.read import keeps_ties
+from components.training import precomputed
+from components.training.batch_statistics import BatchStatistics
 from components.training.loop import plan
+from components.training.references import Setting, as_values
 from components.training.runtime import load_policy, load_tokenizer
+from components.training.scorer import Reference, Scorer, lengths
+from components.training.tables import REFERENCES
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 """Largest log-ratio per token of a policy that is its own reference (rounding of different batches)."""
@@ -28,138 +30,160 @@ PROBE = 16  # examples that the comparison with the reference looks at
 
 
 @dataclass(frozen=True)
-class Data:
-    """Both splits, with the reference's log-probabilities among the given quantities where the objective needs them.
+class Work:
+    """One optimization: what it learns from and how its examples are computed. The model is not part of it."""
 
-    `mismatches` are the (prompt, completion) rows of training whose reference log-probability is known,
-    `validation_mismatched` [1, N] those of the rotated validation split.
-    """
+    params: Params
+    inputs: Inputs
+    outputs: Outputs
+    tokenizer: Any
+    objective: Objective
+    statistics: BatchStatistics
+    splits: Mapping[str, Examples]
+    scorer: Scorer
 
-    train: list[Example]
-    validation: list[Example]
-    mismatches: dict[Mismatch, float]
-    validation_mismatched: np.ndarray | None
+    @property
+    def train(self) -> list[Example]:
+        return self.splits["train"].items
+
+    @property
+    def validation(self) -> list[Example]:
+        return self.splits["validation"].items
+
+    @property
+    def compared(self) -> tuple[Quantity, ...]:
+        """What is asked of the reference or against it."""
+        return tuple(need for need in (*self.objective.needs, *self.statistics.needs) if "ref" in need.models)
+
+    @property
+    def validates(self) -> bool:
+        """There is a validation split, large enough for the statistics of a batch."""
+        return len(self.validation) > (1 if self.statistics else 0)
+
+    @property
+    def own_reference(self) -> bool:
+        """The reference is the policy that training starts from."""
+        given = self.inputs.get("reference")
+        return given is None or given.id == self.inputs["policy"].id
 
 
-def read(dataset: Path, tokenizer: Any, objective: Objective, params: Params, policy: Path) -> dict[str, Examples]:
-    """Train and validation examples, no longer than `max_length` and the positions of the policy in `policy`.
+def read(params: Params, inputs: Inputs, tokenizer: Any, objective: Objective) -> dict[str, Examples]:
+    """Train and validation examples, no longer than `max_length` and the positions of the policy.
 
     Raises ArtifactError if there is nothing to train on.
     """
-    limit = row_limit(policy, params.max_length)
+    limit = row_limit(inputs["policy"].path, params.max_length)
+    names = tuple(need.name for need in objective.needs)
     splits = {
         split: read_examples(
-            dataset / f"{split}.jsonl",
+            inputs["dataset"].path / f"{split}.jsonl",
             tokenizer,
-            family=objective.family,
-            keep_ties=objective.keeps_ties,
+            view=objective.view,
+            keep_ties=keeps_ties(objective.view, names),
             max_length=limit,
         )
         for split in ("train", "validation")
     }
     if not splits["train"].items:
-        counts = ", ".join(f"{name} {n}" for name, n in sorted(splits["train"].counts.items()))
+        counts = ", ".join(f"{name} {n}" for name, n in sorted(splits["train"].dropped.items()))
         raise ArtifactError(
-            f"dataset: no {objective.family} example to train on (got {counts}). "
+            f"dataset: no example of the view {objective.view} to train on (got {counts or 'no record'}). "
             "Choose an objective for the feedback that is there, or curate other feedback."
         )
     return splits
 
 
-def is_own_reference(inputs: Inputs) -> bool:
-    """The reference is the policy training starts from."""
-    given = inputs.get("reference")
-    return given is None or given.id == inputs["policy"].id
+def references(work: Work, model: Any) -> dict[str, Reference]:
+    """The reference that the objective compares with, by the name of its source; nothing if it needs none.
+
+    Raises ParamsError for an objective that needs a policy before this one, which no input gives.
+    """
+    if prev := [need.name for need in work.objective.needs if "prev" in need.models]:
+        raise ParamsError(
+            f"objective.name: {work.objective.name} needs the policy before (got no input for {prev[0]}). "
+            "Choose another objective."
+        )
+    if not work.compared:
+        precomputed.write(work.outputs["reference_logprobs"], {"reference": "the objective needs none"}, {})
+        return {}
+    setting = Setting(
+        needs=work.compared,
+        policy=model,
+        load=None if work.own_reference else lambda: _load_reference(work.inputs["reference"], work),
+        once=lambda: _once(work, model),
+        adapters=work.params.lora.rank > 0,
+        precision=work.scorer.precision,
+    )
+    found = REFERENCES.bind(work.params.reference)(setting)
+    if not (work.outputs["reference_logprobs"] / "manifest.json").exists():
+        key = {"reference": f"run beside the policy: {work.params.reference.name}"}
+        precomputed.write(work.outputs["reference_logprobs"], key, {})
+    return {"ref": found}
 
 
-def with_reference(
-    params: Params,
-    inputs: Inputs,
-    outputs: Outputs,
-    objective: Objective,
-    scorer: Scorer,
-    model: Any,
-    tokenizer: Any,
-    splits: Mapping[str, Examples],
-) -> Data:
-    """Score what the objective needs under the reference (the policy itself, or a model loaded for it and let go)."""
-    train, validation = splits["train"].items, splits["validation"].items
-    if not objective.needs_reference:
-        reference.write(outputs["reference_logprobs"], {"reference": "the objective needs none"}, {})
-        return Data(train, validation, {}, None)
-    pairs = _mismatches(params, objective, train)
-    sections = _sections(train, validation, pairs)
-    source = inputs["policy"] if is_own_reference(inputs) else inputs["reference"]
-    key = reference.cache_key(
+def _once(work: Work, model: Any) -> Mapping[bytes, float]:
+    """Log-probabilities of everything that will be scored, under the reference; written as an artifact."""
+    source = work.inputs["policy"] if work.own_reference else work.inputs["reference"]
+    sections = _sections(work)
+    key = precomputed.cache_key(
         reference=source.id,
-        dataset=inputs["dataset"].id,
-        tokenizer=tokenizer,
-        max_length=params.max_length,
-        scorer=scorer,
-        compute=params.compute,
+        dataset=work.inputs["dataset"].id,
+        tokenizer=work.tokenizer,
+        max_length=work.params.max_length,
+        scorer=work.scorer,
+        compute=work.params.compute,
         sections=sections,
     )
 
     def load() -> Any:
-        if is_own_reference(inputs):
+        if work.own_reference:
             return model
         model.to("cpu")  # a device must hold one of the two only
-        return _load_reference(source, tokenizer, params)
+        return _load_reference(source, work)
 
-    found = reference.logprobs(load, scorer, sections, key, outputs.cache)
-    model.to(scorer.device)
-    reference.write(outputs["reference_logprobs"], key, found)
-    names = [f"{side}_ref_logps" for side in objective.sides]
-    return Data(
-        train=_with_given(train, names, found["train"]),
-        validation=_with_given(validation, names, found["validation"]) if validation else [],
-        mismatches=dict(zip(pairs, map(float, found["train_mismatched"][0]), strict=True)) if pairs else {},
-        validation_mismatched=found.get("validation_mismatched"),
-    )
+    found = precomputed.logprobs(load, work.scorer, sections, key, work.outputs.cache)
+    model.to(work.scorer.device)
+    precomputed.write(work.outputs["reference_logprobs"], key, found)
+    return as_values(sections, found)
 
 
-def _sections(train: list[Example], validation: list[Example], pairs: list[Mismatch]) -> dict[str, list[Example]]:
-    """What the reference scores; mismatched completions only where the objective asks for them."""
-    sections = {"train": train, "validation": validation}
-    if pairs:
-        sections["train_mismatched"] = mismatched.examples(pairs, train)
-    if pairs and len(validation) > 1:
-        sections["validation_mismatched"] = mismatched.examples(mismatched.rotation(range(len(validation))), validation)
-    return sections
+def _sections(work: Work) -> dict[str, list[Example]]:
+    """What the reference scores: both splits, and what statistics will measure beside each batch (all are known)."""
+    planned = {"train": list(plan(lengths(work.train), work.params.optimization, work.params.seed))}
+    if work.validates:
+        planned["validation"] = [list(range(len(work.validation)))]
+    beside: dict[str, dict[tuple[bytes, ...], Example]] = {}
+    for split, batches in planned.items():
+        items = work.splits[split].items
+        for rows in batches if work.statistics else []:
+            for name, examples in work.statistics.also_scored([items[row] for row in rows]).items():
+                known = beside.setdefault(f"{split}_{name}", {})
+                known |= {tuple(one.key for one in example.sequences): example for example in examples}
+    once = {name: list(examples.values()) for name, examples in beside.items()}
+    return {"train": work.train, "validation": work.validation, **once}
 
 
-def _mismatches(params: Params, objective: Objective, train: list[Example]) -> list[Mismatch]:
-    """Every mismatched row that training will meet: the batches are known in advance."""
-    if not objective.needs_mismatched:
-        return []
-    batches = plan(lengths(train), params.optimization, params.seed)
-    return list(dict.fromkeys(pair for rows in batches for pair in mismatched.rotation(rows)))
-
-
-def _with_given(examples: list[Example], names: list[str], values: np.ndarray) -> list[Example]:
-    """`values` [K, N]: one number per name and example."""
-    return [
-        example.with_given(dict(zip(names, map(float, column), strict=True)))
-        for example, column in zip(examples, values.T, strict=True)
-    ]
-
-
-def _load_reference(source: Input, tokenizer: Any, params: Params) -> Any:
-    if load_tokenizer(source.path).get_vocab() != tokenizer.get_vocab():
+def _load_reference(source: Input, work: Work) -> Any:
+    if load_tokenizer(source.path).get_vocab() != work.tokenizer.get_vocab():
         raise ArtifactError(
             f"reference {source.path}: its tokenizer is not the policy's (got another vocabulary). "
             "Log-probabilities of the same token ids would not be comparable: use a reference of the same family."
         )
-    return load_policy(source.path, params.compute)[0]
+    return load_policy(source.path, work.params.compute)[0]
 
 
-def check_step_zero(scorer: Scorer, model: Any, examples: list[Example], objective: Objective) -> None:
+def check_step_zero(work: Work, model: Any, reference: Reference) -> None:
     """A policy that is its own reference must have log-ratio 0 before the first step. Raises ArtifactError if not."""
-    probe = examples[:PROBE]
-    policy = scorer.sums(model, probe)
-    known = np.array([[example.given[f"{side}_ref_logps"] for example in probe] for side in objective.sides])
-    lengths = np.array([[len(ids) for ids in example.completions] for example in probe]).T
-    gap, limit = float((np.abs(policy - known) / lengths).max()), TOLERANCE[scorer.precision]
+    scorer, asked = work.scorer, frozenset(["logps"])
+
+    def gaps(some: list[Example]) -> dict[str, Tensor]:
+        """The largest gap per token among these examples, in nats."""
+        at = scorer.layout(some)
+        ours = scorer.measure(model, at, asked, None)["logps"]
+        theirs = reference.measures(at, asked, model)["logps"]
+        return {"gap": ((ours - theirs).abs() / at.batch.lengths.clamp(min=1)).max().expand(len(some))}
+
+    gap, limit = float(scorer.collect(work.train[:PROBE], gaps)["gap"].max()), TOLERANCE[scorer.precision]
     if not gap <= limit:
         raise ArtifactError(
             "step 0: the policy is its own reference, yet their log-probabilities differ "

@@ -1,47 +1,58 @@
-"""Optimize a policy: read the feedback, score the reference once, train, save, check what was saved, validate."""
+"""Optimize a policy: read the feedback, make the reference, train, save, check what was saved, validate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import ArtifactError
-from components.policy_optimization import mismatched, prepare
-from components.policy_optimization.data import Example, Examples
-from components.policy_optimization.metrics import batch_means, estimates
-from components.policy_optimization.objective import KL, Objective, resolve
+from components.objectives import resolve
+from components.policy_optimization.metrics import batch_means, estimates, report, wanted
 from components.policy_optimization.params import Params
-from components.policy_optimization.prepare import Data
-from components.policy_optimization.scoring import Scorer, lengths, share_prompts
-from components.training import distributed, scoring_check, throughput
+from components.policy_optimization.prepare import Work, check_step_zero, read, references
+from components.sequences import Example
+from components.training import batch_statistics, distributed, scoring_check, throughput
+from components.training.batch_statistics import State
+from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
 from components.training.lora_targets import check_targets
 from components.training.runtime import device_of, load_policy, save_policy, setup
+from components.training.scorer import Reference, Scorer, lengths, share_prompts
+
+References = Mapping[str, Reference]
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
+    """The policy of `inputs`, optimized; every process calls it, the first one writes."""
     device = setup(params.compute, params.seed)
     distributed.start(device)
     distributed.check_same(outputs.identity, device)
-    objective = resolve(params.objective)
+    objective = resolve(params.objective, "policy")
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
     check_targets(model, params.lora, "policy_optimization.lora.targets")
-    splits = prepare.read(inputs["dataset"].path, tokenizer, objective, params, inputs["policy"].path)
-    shared = distributed.everywhere(share_prompts(params.shared_prompts, model, splits["train"].items), device)
-    scorer = Scorer(shared, device, params.compute.precision, params.optimization.micro_batch_tokens)
-    data = prepare.with_reference(params, inputs, outputs, objective, scorer, model, tokenizer, splits)
+    splits = read(params, inputs, tokenizer, objective)
+    work = Work(
+        params=params,
+        inputs=inputs,
+        outputs=outputs,
+        tokenizer=tokenizer,
+        objective=objective,
+        statistics=batch_statistics.of(objective),
+        splits=splits,
+        scorer=_scorer(params, splits["train"].items, model, device),
+    )
+    compared = references(work, model)
     model = add_adapters(model, params.lora, params.seed)
-    if objective.needs_reference and prepare.is_own_reference(inputs):
-        prepare.check_step_zero(scorer, model, data.train, objective)
+    if compared and work.own_reference:
+        check_step_zero(work, model, compared["ref"])
     trained = train(
         model,
-        task(objective, scorer, data),
+        task(work, compared),
         optimization=params.optimization,
         compute=params.compute,
         seed=params.seed,
@@ -49,90 +60,111 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
         workdir=outputs.workdir,
         title=params.objective.name,
     )
-    outputs.execution.update(_execution(params, model, scorer, trained, data.train))
+    outputs.execution.update(_execution(work, model, trained))
+    validated = dict(_validate(work, model, compared, trained))
     model = merge_adapters(model)
     if distributed.is_main():
-        _save(model, tokenizer, trained, data, params, outputs["policy"])
-    return {
-        **_counts(splits["train"], data, trained),
-        "train/steps": trained.steps,
-        "train/loss": trained.log[-1]["loss"],
-        "train/shared_prompts": scorer.shared,
-        **dict(_validate(model, objective, scorer, data)),
-    }
+        _save(work, model, trained)
+    return {**_counts(work, trained), **validated}
 
 
-def task(objective: Objective, scorer: Scorer, data: Data) -> Task:
+def _scorer(params: Params, examples: list[Example], model: Any, device: torch.device) -> Scorer:
+    share = share_prompts(params.shared_prompts, examples, lambda batch: completion_logps(model, batch).tokens, device)
+    shared = distributed.everywhere(share, device)
+    return Scorer(shared, device, params.compute.precision, params.optimization.micro_batch_tokens)
+
+
+def task(work: Work, compared: References) -> Task:
     """What the loop needs to know about this objective and these examples."""
-    items = data.train
+    items, objective, scorer = work.train, work.objective, work.scorer
+    needs = wanted(objective)
+    moving = compared.get("ref")
 
-    def constants(model: Any, rows: list[int]) -> dict[str, float]:
-        pairs = mismatched.rotation(rows)
-        policy = scorer.sums(model, mismatched.examples(pairs, items))
-        return {KL: mismatched.reference_point(policy, np.array([[data.mismatches[pair] for pair in pairs]]))}
+    def statistics(model: nn.Module, rows: list[int], state: State) -> tuple[dict[str, float], State]:
+        return work.statistics.measure(model, [items[row] for row in rows], state, scorer, _forward(work, compared))
 
     return Task(
         examples=items,
         lengths=lengths(items),
-        forward=lambda model, batch: scorer.quantities(model, batch, objective.sides),
+        forward=lambda model, batch: scorer.quantities(model, batch, needs, compared),
         loss=objective.losses,
         weights=[example.weight for example in items],
-        constants=constants if objective.needs_mismatched else None,
-        metrics=lambda values: batch_means(values, objective),
+        statistics=statistics if work.statistics else None,
+        state=work.statistics.start(),
+        report=lambda quantities: report(quantities, objective),
+        metrics=batch_means,
+        numbers=objective.trains,
+        after=getattr(moving, "after", None),
+        tensors=getattr(moving, "tensors", {}),
     )
 
 
-def _execution(params: Params, model: Any, scorer: Scorer, trained: Trained, items: list[Example]) -> dict[str, float]:
+def _forward(work: Work, compared: References) -> batch_statistics.Forward:
+    return lambda model, some, needs: work.scorer.quantities(model, some, needs, compared)
+
+
+def _execution(work: Work, model: Any, trained: Trained) -> dict[str, float]:
     """Rates of the training loop, from the mean size of an example."""
-    rows = trained.seconds_rows
+    rows, items, scorer = trained.seconds_rows, work.train, work.scorer
     tokens = rows * scorer.tokens(items) // len(items)
-    completion_tokens = rows * sum(len(ids) for example in items for ids in example.completions) // len(items)
-    flops = throughput.training_flops(model, tokens, completion_tokens)
-    return throughput.report(
-        params.compute, scorer.device, rows=rows, tokens=tokens, flops=flops, seconds=trained.seconds
-    )
+    counted = sum(len(sequence.counted) for example in items for sequence in example.sequences)
+    flops = throughput.training_flops(model, tokens, rows * counted // len(items))
+    compute = work.params.compute
+    return throughput.report(compute, scorer.device, rows=rows, tokens=tokens, flops=flops, seconds=trained.seconds)
 
 
-def _save(model: Any, tokenizer: Any, trained: Trained, data: Data, params: Params, folder: Path) -> None:
+def _save(work: Work, model: Any, trained: Trained) -> None:
     """Write the policy, load it again, and record what the loaded one computes.
 
     Raises ArtifactError if the saved model is not the trained one.
     """
-    save_policy(model, tokenizer, folder)
+    folder, compute = work.outputs["policy"], work.params.compute
+    save_policy(model, work.tokenizer, folder)
     write_log(trained.log, folder / "training_log.jsonl")
-    rows = [example.rows()[0] for example in data.validation or data.train]
+    rows = [example.sequences[0] for example in work.validation or work.train]
     model.to("cpu")  # a device must hold one of the two only
-    reloaded, _ = load_policy(folder, params.compute)
-    scoring_check.write(folder, reloaded, rows, params.compute)
+    reloaded, _ = load_policy(folder, compute)
+    scoring_check.write(folder, reloaded, rows, compute)
     del reloaded
-    model.to(device_of(params.compute))
-    if gap := scoring_check.largest_gap(folder, model, params.compute):
+    model.to(device_of(compute))
+    if gap := scoring_check.largest_gap(folder, model, compute):
         raise ArtifactError(f"policy: what was saved is not what was trained (got a gap of {gap:.1e} nats). Rerun.")
 
 
-def _counts(split: Examples, data: Data, trained: Trained) -> dict[str, int]:
-    """What training saw and what was dropped, by reason."""
-    counts = {"data/empty": 0, "data/ties": 0, "data/identical": 0, **split.counts, "data/nonfinite": trained.dropped}
-    if "desirable" in data.train[0].given:
-        counts["data/desirable"] = sum(example.given["desirable"] == 1 for example in data.train)
-        counts["data/undesirable"] = len(data.train) - counts["data/desirable"]
-    return dict(sorted(counts.items()))
+def _counts(work: Work, trained: Trained) -> dict[str, Any]:
+    """What training saw and made, and what was dropped, by reason."""
+    items, dropped = work.train, work.splits["train"].dropped
+    counts = {"empty": 0, "ties": 0, "identical": 0, **dropped, "examples": len(items), "nonfinite": trained.dropped}
+    if "desirable" in items[0].given:
+        counts["desirable"] = sum(example.given["desirable"] == 1 for example in items)
+        counts["undesirable"] = len(items) - counts["desirable"]
+    return {
+        **{f"data/{name}": count for name, count in sorted(counts.items())},
+        **{f"train/{name}": value for name, value in trained.numbers.items()},
+        "train/steps": trained.steps,
+        "train/loss": trained.log[-1]["loss"],
+        "train/shared_prompts": work.scorer.shared,
+    }
 
 
-def _validate(policy: Any, objective: Objective, scorer: Scorer, data: Data) -> Iterator[tuple[str, Any]]:
-    """Loss and metrics on the validation split; nothing if it is empty (or too small to mismatch)."""
-    items = data.validation
-    if not items or (objective.needs_mismatched and data.validation_mismatched is None):
+def _validate(work: Work, policy: Any, compared: References, trained: Trained) -> Iterator[tuple[str, Any]]:
+    """Loss and metrics on the validation split; nothing if it is empty, or too small for a statistic of a batch.
+
+    What a statistic remembers is that of training.
+    """
+    items, objective, scorer = work.validation, work.objective, work.scorer
+    if not work.validates:
         return
-    sums = scorer.sums(policy, items, title="validation")
-    values = {f"{side}_logps": sums[k].astype(np.float64) for k, side in enumerate(objective.sides)}
-    for k, side in enumerate(objective.sides):
-        values[f"{side}_lengths"] = np.array([float(len(example.completions[k])) for example in items])
-    values |= {name: np.array([example.given[name] for example in items]) for name in items[0].given}
-    if data.validation_mismatched is not None:
-        rows = mismatched.examples(mismatched.rotation(range(len(items))), items)
-        point = mismatched.reference_point(scorer.sums(policy, rows), data.validation_mismatched)
-        values[KL] = np.full(len(items), point)
-    quantities = {name: torch.tensor(array, dtype=torch.float32) for name, array in values.items()}
-    values["loss"] = objective.losses(quantities).double().numpy()
-    yield from estimates(values, objective, [example.cluster for example in items], "validation").items()
+    numbers = dict(trained.numbers)
+    if work.statistics:
+        numbers |= work.statistics.measure(policy, items, trained.state, scorer, _forward(work, compared))[0]
+
+    def compute(some: list[Example]) -> dict[str, Tensor]:
+        quantities = scorer.quantities(policy, some, wanted(objective), compared)
+        for name, value in numbers.items():
+            shape = () if name in objective.trains else (len(some),)
+            quantities[name] = torch.full(shape, value, device=scorer.device)
+        return {"loss": objective.losses(quantities), **report(quantities, objective)}
+
+    values = scorer.collect(items, compute, "validation")
+    yield from estimates(values, [example.cluster for example in items], "validation").items()

@@ -1,8 +1,9 @@
-"""What a network reads off batches of sequences. The last token is found from lengths, never from the pad id."""
+"""What a network reads off batches of sequences, and how two readings become a preference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Ordered
 from typing import Any
 
 import numpy as np
@@ -11,36 +12,26 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from components import sequences
 from components.contract import Choice
 from components.preference_models.table import PREFERENCE_MODELS, is_scored
+from components.sequences import Sequence
 from components.training.batching import Batch, collate, micro_batches
 from components.training.logprobs import unwrap
 from components.training.runtime import autocast
+from components.training.scorer import Layout, Measurer, Reference
 
 Array = NDArray[np.float64]
-
-
-def last_positions(batch: Batch) -> Tensor:
-    """[N] flat position in [R * T] of the last token of every sequence.
-
-    A row holds a prompt and its completions one after the other (one completion, or K where they share the prompt):
-    completion k ends where the first k + 1 lengths after the prompt end.
-    """
-    rows = batch.input_ids.shape[0]
-    last_prompt_token = batch.source[batch.lengths.cumsum(0) - batch.lengths]
-    return last_prompt_token + batch.lengths.view(-1, rows).cumsum(0).flatten()
 
 
 def every_position(batch: Batch) -> Tensor:
     """[M] flat position in [R * T] of every completion token itself (`batch.source` is that of the one before)."""
     own = batch.source.roll(-1)
-    own[batch.lengths.cumsum(0) - 1] = last_positions(batch)
+    own[batch.lengths.cumsum(0) - 1] = batch.last
     return own
 
 
 def _last(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-    return (head(hidden[last_positions(batch)].float()),)
+    return (head(hidden[batch.last].float()),)
 
 
 def _every(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
@@ -74,7 +65,7 @@ def readings(model: nn.Module, kind: Choice, batch: Batch) -> Tensor:
 def read_rows(
     model: nn.Module,
     kind: Choice,
-    rows: Sequence[sequences.Sequence],
+    rows: Ordered[Sequence],
     *,
     device: torch.device | str,
     precision: str,
@@ -101,6 +92,22 @@ def pair_logits(kind: Choice, first: Tensor, second: Tensor) -> Tensor:
         return (first - second)[..., 0]
     found: Tensor = PREFERENCE_MODELS.bind(kind)(first, second)
     return found
+
+
+def measurer(kind: Choice) -> Measurer:
+    """What the scorer of training asks: `scores` [N] of every sequence, `logits` [B] of every pair."""
+
+    def measure(
+        model: nn.Module, layout: Layout, wanted: frozenset[str], reference: Reference | None = None
+    ) -> dict[str, Tensor]:
+        found = readings(model, kind, layout.batch)
+        said = {"scores": found[:, 0]} if is_scored(kind.name) else {}
+        if "logits" in wanted:
+            chosen, rejected = ([own[0] for own in layout.numbers(role)] for role in ("chosen", "rejected"))
+            said["logits"] = pair_logits(kind, found[chosen], found[rejected])
+        return said
+
+    return measure
 
 
 def probability(logits: ArrayLike) -> Array:

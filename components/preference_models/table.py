@@ -29,8 +29,6 @@ PREFERENCE_MODELS = Table(
     appendix="components.preference_models.table:markdown",
 )
 
-_SCORED = ("chosen_scores", "rejected_scores")
-
 
 def is_scored(name: str) -> bool:
     """Whether this kind gives every text a score of its own. Raises ParamsError for an unknown name."""
@@ -38,8 +36,8 @@ def is_scored(name: str) -> bool:
 
 
 def gives(name: str) -> tuple[str, ...]:
-    """The quantities of a pair that an objective can have from this kind."""
-    return (*(_SCORED if is_scored(name) else ()), "pair_logits")
+    """The measures that an objective can have from this kind: of a sequence, and of two side by side."""
+    return ("scores", "logits") if is_scored(name) else ("logits",)
 
 
 def markdown() -> list[str]:

@@ -105,7 +105,8 @@ def _lineage(story: Story) -> str:
         rows.append(
             (f"`{item.component}` {item.port}".strip(), f"`{item.id}`", ", ".join(f"`{oid}`" for oid in parents))
         )
-    others = [("report", story.report), ("reference", story.reference), ("champion compared with", story.champion)]
+    others = [*(("report", oid) for oid in story.reports), ("reference", story.reference)]
+    others.append(("champion compared with", story.champion))
     named = "".join(f"- {name}: `{oid}`\n" for name, oid in others if oid)
     return _table(("made by", "content id", "from"), rows) + "\n" + named
 

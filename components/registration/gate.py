@@ -8,6 +8,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.measures.table import row_of
 from components.registration.params import Check
 
 PASS, REFUSED = "pass", "refused"
@@ -66,8 +67,8 @@ def _evaluate(metrics: Mapping[str, Any], check: Check, missing: Mapping[str, st
 def _number(metrics: Mapping[str, Any], name: str, use: str, missing: Mapping[str, str]) -> tuple[float | None, str]:
     """(finite number, "") or (None, why there is none)."""
     if name not in metrics:
-        why = f" ({missing[name]})" if name in missing else ""
-        return None, f"the report has no metric {name}{why}"
+        why = missing.get(name, "" if row_of(name) else "no measure has this name")
+        return None, f"the report has no metric {name}" + (f" ({why})" if why else "")
     entry = metrics[name]
     if isinstance(entry, Mapping):
         value = entry.get(use)

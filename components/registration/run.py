@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import write_text
 from components.contract.record import record_path
 from components.contract.run import Input, Inputs, Metrics, Outputs
-from components.errors import ArtifactError
+from components.errors import ArtifactError, WiringError
 from components.registration.card import model_card
 from components.registration.decide import decide, refusal
 from components.registration.gate import PASS, failing, gate, to_json
@@ -24,12 +24,9 @@ from components.training.runtime import setup
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     """Write gate.json and model_card.md; register the policy and decide on it (effects of the registry)."""
     setup(params.compute, 0)
-    policy, report = inputs["policy"], inputs["report"]
-    story = read_story(policy, report)
-    metrics = _read_json(report.path / "metrics.json")
-    missing = (
-        _read_json(report.path / "slices.json").get("missing", {}) if (report.path / "slices.json").is_file() else {}
-    )
+    policy, reports = inputs["policy"], inputs.many("report")
+    story = read_story(policy, reports)
+    metrics, missing = merged_metrics(reports), _missing(reports)
     decision = gate(metrics, params.gate, champion=bool(story.champion), missing=missing)
     write_text(outputs["decision"] / "gate.json", to_json(decision))
     write_text(outputs["decision"] / "model_card.md", model_card(params, story, metrics, decision))
@@ -47,7 +44,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
         metrics=_run_metrics(metrics),
         metric_history=_training_curve(policy.path),
         datasets=_datasets(story),
-        files=_files(policy, report, outputs["decision"]),
+        files=_files(policy, reports, outputs["decision"]),
         description=_description(story, decision),
         check=check,
     )
@@ -59,6 +56,26 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
         "gate.failed": len(failing(decision)),
         "gate.reason": "" if decision["verdict"] == PASS else refusal(decision),
     }
+
+
+def merged_metrics(reports: Sequence[Input]) -> dict[str, Any]:
+    """The metrics of all reports. Raises WiringError where two of them measure one thing under one name."""
+    metrics: dict[str, Any] = {}
+    for report in reports:
+        found = _read_json(report.path / "metrics.json")
+        if twice := sorted(metrics.keys() & found.keys()):
+            raise WiringError(
+                f"registration --in report: metric {twice[0]} stands in two reports, and a gate needs one value (got "
+                f"{len(twice)} such metrics). Leave one of the reports out."
+            )
+        metrics |= found
+    return metrics
+
+
+def _missing(reports: Sequence[Input]) -> dict[str, str]:
+    """Why a report lacks a metric that it could have had."""
+    files = [report.path / "slices.json" for report in reports]
+    return {name: why for f in files if f.is_file() for name, why in _read_json(f).get("missing", {}).items()}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -76,7 +93,7 @@ def _tags(story: Story, decision: Mapping[str, Any]) -> dict[str, str]:
     tags = {
         "gate.status": decision["verdict"],
         "gate.reason": "" if decision["verdict"] == PASS else refusal(decision),
-        "gate.report": story.report,
+        "gate.report": " ".join(story.reports),
         "dataset.id": story.dataset,
         "reference.id": story.reference,
         "champion.compared": story.champion,
@@ -124,22 +141,15 @@ def _training_curve(policy: Path) -> dict[str, list[tuple[int, float]]]:
 
 def _datasets(story: Story) -> list[tuple[str, str]]:
     """Data in the lineage as MLflow data set inputs (content ids are DVC's, so `dvc` finds the bytes)."""
-    kinds = ("feedback", "dataset", "raw", "samples")
-    return [
-        (f"{item.name}.{item.port}" if item.port else item.component, item.id)
-        for item in story.ancestors
-        if item.port in kinds or item.component in ("external raw_feedback", "external feedback", "external dataset")
-    ]
+    return [(f"{item.name}.{item.port}" if item.port else item.component, item.id) for item in story.data]
 
 
-def _files(policy: Input, report: Input, decision: Path) -> dict[str, Path | str]:
-    files: dict[str, Path | str] = {
-        "gate.json": decision / "gate.json",
-        "model_card.md": decision / "model_card.md",
-        "report/report.html": report.path / "report.html",
-        "report/metrics.json": report.path / "metrics.json",
-        "report/record.json": record_path(report.path),
-    }
+def _files(policy: Input, reports: Sequence[Input], decision: Path) -> dict[str, Path | str]:
+    files: dict[str, Path | str] = {name: decision / name for name in ("gate.json", "model_card.md")}
+    for number, report in enumerate(reports, start=1):
+        folder = "report" if number == 1 else f"report-{number}"
+        files |= {f"{folder}/{name}": report.path / name for name in ("report.html", "metrics.json")}
+        files[f"{folder}/record.json"] = record_path(report.path)
     if policy.record is not None:
         files["record.json"] = policy.record.to_json()
     return files

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,14 +12,15 @@ from typing import Any, Literal
 from components import artifacts
 from components.contract.record import Record, parse_record, record_path
 from components.contract.run import home
-from components.errors import ArtifactError, PreflowError, UserError, nearest
+from components.errors import GateError, PreflowError, UserError
 from components.locks import file_lock
 from components.registry import ledger as chain
 from components.registry import upload
 from components.registry.connection import Connection, default_uri, facts
 from components.registry.ledger import CHALLENGER, CHAMPION, Entry
-from components.registry.lock import tag_lock
-from components.registry.version import CONTENT_ID, IDENTITY, PASSED, VersionInfo, version_info
+from components.registry.models import Models, read_ledger
+from components.registry.version import CONTENT_ID, IDENTITY, PASSED, VersionInfo
+from components.registry.writing import point, writing
 
 RECORD = "record.json"  # the policy's own record, beside the weights: it makes a download an artifact with a lineage
 
@@ -44,11 +43,15 @@ class Registry:
     def _client(self) -> Connection:
         return Connection(self.uri)
 
+    @cached_property
+    def _models(self) -> Models:
+        return Models(self._client)
+
     # ---- reading
 
     def names(self) -> list[str]:
         """Every registered model."""
-        return sorted(model.name for model in _pages(self._client.search_registered_models))
+        return self._models.names()
 
     def holds(self, info: VersionInfo) -> bool:
         """The files of a version are there (existence only; `download` verifies the bytes)."""
@@ -56,22 +59,22 @@ class Registry:
 
     def find(self, identity: str) -> VersionInfo | None:
         """The version that a registration with this identity made; None if there is none."""
-        found = self._search(f"tags.`{IDENTITY}` = '{identity}'")
+        found = self._models.search(f"tags.`{IDENTITY}` = '{identity}'")
         return min(found, key=lambda info: info.version, default=None)
 
     def versions(self, name: str) -> list[VersionInfo]:
         """All versions, newest first."""
-        self._model(name)
-        return sorted(self._search(f"name = '{name}'"), key=lambda info: -info.version)
+        self._models.model(name)
+        return sorted(self._models.search(f"name = '{name}'"), key=lambda info: -info.version)
 
     def version(self, name: str, version: int | str) -> VersionInfo:
         """One version by number or "@alias"."""
-        self._model(name)
+        self._models.model(name)
         if isinstance(version, str) and version.startswith("@"):
-            found = self._by_alias(name, version[1:])
-            if found is None:
+            number = self._models.number(name, version[1:])
+            if number is None:
                 raise UserError(f"model {name}: no version is {version}. See `preflow models list`.")
-            return found
+            version = number
         versions = {info.version: info for info in self.versions(name)}
         if not str(version).isdecimal() or int(version) not in versions:
             known = ", ".join(map(str, sorted(versions)))
@@ -86,14 +89,13 @@ class Registry:
         """The last version that passed its gate and waits for promotion."""
         return self._by_alias(name, CHALLENGER)
 
+    def _by_alias(self, name: str, alias: str) -> VersionInfo | None:
+        number = self._models.number(name, alias)
+        return None if number is None else self.version(name, number)
+
     def ledger(self, name: str) -> list[Entry]:
         """Every decision on this model, oldest first. Raises ArtifactError if the chain is broken."""
-        return self._entries(self._model(name))
-
-    def previous_champion(self, name: str) -> int | None:
-        """The version that a rollback would go back to."""
-        stack = chain.champions(self.ledger(name))
-        return stack[-2] if len(stack) > 1 else None
+        return read_ledger(self._models.model(name))
 
     def record(self, name: str, version: int | str) -> Record | None:
         """How the policy of this version was made; None if it came from outside preflow."""
@@ -185,7 +187,7 @@ class Registry:
             upload.expect(back, job.content_id, f"model {job.name}")
             if check is not None:
                 check(back)
-            if self._find_model(job.name) is None:
+            if self._models.look_up(job.name) is None:
                 with suppress(PreflowError):  # another client may be faster; any other trouble shows in the next call
                     client.create_registered_model(job.name)
             source = f"runs:/{run_id}/{upload.POLICY}"
@@ -222,163 +224,49 @@ class Registry:
         info = self.version(name, version)
         if info.gate != PASSED and not force:
             why = info.tags.get("gate.reason") or info.gate or "no gate ran"
-            raise UserError(f"{info.ref}: its gate did not pass ({why}). Promote it with --force and a reason.")
+            raise GateError(f"{info.ref}: its gate did not pass ({why}). Promote it with --force and a reason.")
         if info.gate != PASSED:
             reason = f"[forced, gate: {info.gate or 'none'}] {reason}" if reason.strip() else ""
-        with self._writing(name, take_over=force) as (entries, state):
-            current = state.get(alias, 0)
+        with writing(self._models, name, take_over=force) as ledger:
+            current = ledger.state.get(alias, 0)
             if over is not None and current != over:
                 raise ChampionChanged(
                     f"model {name}: {alias} is version {current or 'none'} by now (compared with {over or 'none'}). "
                     "Evaluate against that one."
                 )
-            written = chain.aliases(entries)
-            if written.get(alias) == info.version or (alias == CHALLENGER and state.get(CHAMPION) == info.version):
-                self._point(name, entries)  # puts an alias back that was moved by hand
+            written = chain.aliases(ledger.entries)
+            if written.get(alias) == info.version or (
+                alias == CHALLENGER and ledger.state.get(CHAMPION) == info.version
+            ):
+                point(self._models, name, ledger.entries)  # puts an alias back that was moved by hand
                 return None
             before = written.get(alias, 0) if current == info.version else current  # equal if it was moved by hand
-            entry = self._append(name, entries, "promote", (alias, before, info.version), by, reason)
+            entry = ledger.append("promote", (alias, before, info.version), by, reason)
             if info.gate != PASSED:
                 self._client.set_model_version_tag(name, str(info.version), "gate.override", f"{by}: {reason}")
             return entry
 
     def rollback(self, name: str, *, by: str, reason: str) -> Entry:
         """Make the previous champion champion again. Raises UserError if there is none."""
-        with self._writing(name) as (entries, _):
-            stack = chain.champions(entries)
+        with writing(self._models, name) as ledger:
+            stack = chain.champions(ledger.entries)
             if len(stack) < 2:
                 raise UserError(
                     f"model {name}: there is no previous champion to go back to. Promote a version instead."
                 )
             self.version(name, stack[-2])  # raises if it was deleted
-            return self._append(name, entries, "rollback", (CHAMPION, stack[-1], stack[-2]), by, reason)
+            return ledger.append("rollback", (CHAMPION, stack[-1], stack[-2]), by, reason)
 
     def note(self, name: str, version: int, action: Literal["refuse", "keep"], *, by: str, reason: str) -> Entry | None:
         """Write down that a version was refused, or passed and was not promoted; None if that stands there already."""
-        with self._writing(name) as (entries, state):
-            if any(entry.action == action and entry.after == version for entry in entries):
+        with writing(self._models, name) as ledger:
+            if any(entry.action == action and entry.after == version for entry in ledger.entries):
                 return None
-            return self._append(name, entries, action, (CHAMPION, state.get(CHAMPION, 0), version), by, reason)
+            return ledger.append(action, (CHAMPION, ledger.state.get(CHAMPION, 0), version), by, reason)
 
     def decided(self, name: str, version: int) -> bool:
         """The ledger holds a decision on this version: promoted to champion, kept or refused."""
         return any(entry.alias == CHAMPION and entry.after == version for entry in self.ledger(name))
-
-    def _append(
-        self, name: str, entries: list[Entry], action: chain.Action, move: tuple[str, int, int], by: str, reason: str
-    ) -> Entry:
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = chain.following(entries, action, move, by=by, reason=reason, time=time)
-        self._client.set_registered_model_tag(name, entry.key, entry.to_json())
-        self._point(name, [*entries, entry])
-        return entry
-
-    def _point(self, name: str, entries: list[Entry]) -> None:
-        """Make the aliases what the ledger says."""
-        wanted, actual = chain.aliases(entries), _aliases(self._model(name))
-        for alias in (CHAMPION, CHALLENGER):
-            if alias in wanted and actual.get(alias) != wanted[alias]:
-                self._client.set_registered_model_alias(name, alias, str(wanted[alias]))
-            elif alias not in wanted and alias in actual:
-                self._client.delete_registered_model_alias(name, alias)
-        self._client.set_registered_model_tag(name, _APPLIED, str(len(entries)))
-
-    @contextmanager
-    def _writing(self, name: str, take_over: bool = False) -> Iterator[tuple[list[Entry], dict[str, int]]]:
-        """The ledger and the aliases, while no other client writes; a move cut short by a crash is finished first."""
-        client = self._client
-        tags = tag_lock(
-            f"model {name}",
-            lambda: self._model(name).tags,
-            lambda key, text: client.set_registered_model_tag(name, key, text),
-            lambda key: client.delete_registered_model_tag(name, key),
-        )
-        self._model(name)  # an unknown name is an error before any lock is taken
-        with file_lock(home() / "registry.lock"), tags:
-            model = self._model(name)
-            entries = self._entries(model)
-            if take_over and _moved_by_hand(model, entries):
-                yield entries, _aliases(model)
-                return
-            _check_champion(model, entries)
-            if _pending(model, entries):
-                self._point(name, entries)
-            yield entries, chain.aliases(entries)
-
-    # ---- MLflow
-
-    def _find_model(self, name: str) -> Any | None:
-        if not re.fullmatch(r"[\w.-]+", name):
-            raise UserError(
-                f"model {name!r}: a name is made of letters, digits, '.', '_' and '-'. Choose another name."
-            )
-        found = self._client.search_registered_models(filter_string=f"name = '{name}'")
-        return found[0] if found else None
-
-    def _model(self, name: str) -> Any:
-        model = self._find_model(name)
-        if model is None:
-            raise UserError(f"model {name}: no such registered model.{nearest(name, self.names())}")
-        return model
-
-    def _entries(self, model: Any) -> list[Entry]:
-        entries = chain.read(model.tags, f"model {model.name}")
-        if len(entries) < (known := int(model.tags.get(_APPLIED, "0"))):
-            raise ArtifactError(f"model {model.name}: ledger entry {known} is missing. {chain.REMEDY}")
-        return entries
-
-    def _by_alias(self, name: str, alias: str) -> VersionInfo | None:
-        model = self._find_model(name)
-        if model is None:
-            return None
-        entries = self._entries(model)
-        _check_champion(model, entries)
-        number = chain.aliases(entries).get(alias)
-        return None if number is None else self.version(name, number)
-
-    def _search(self, query: str) -> list[VersionInfo]:
-        found = list(_pages(self._client.search_model_versions, query))
-        aliases = {name: _aliases(self._model(name)) for name in {raw.name for raw in found}}
-        return [
-            version_info(raw, [a for a, number in aliases[raw.name].items() if number == int(raw.version)])
-            for raw in found
-        ]
-
-
-_APPLIED = "ledger-applied"  # how many entries the aliases reflect: tells a crash from a move by hand
-
-
-def _pages(search: Callable[..., Any], query: str | None = None) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(filter_string=query, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _aliases(model: Any) -> dict[str, int]:
-    return {alias: int(version) for alias, version in model.aliases.items()}
-
-
-def _pending(model: Any, entries: list[Entry]) -> bool:
-    """A client wrote an entry and died before it moved the aliases."""
-    return int(model.tags.get(_APPLIED, "0")) < len(entries)
-
-
-def _moved_by_hand(model: Any, entries: list[Entry]) -> bool:
-    wanted = chain.aliases(entries).get(CHAMPION)
-    return not _pending(model, entries) and _aliases(model).get(CHAMPION) != wanted
-
-
-def _check_champion(model: Any, entries: list[Entry]) -> None:
-    if _moved_by_hand(model, entries):
-        raise ArtifactError(
-            f"model {model.name}: the champion alias points to version {_aliases(model).get(CHAMPION, 'none')}, the "
-            f"ledger says {chain.aliases(entries).get(CHAMPION, 'none')}: it was moved outside preflow. Put it back, "
-            f"or write the move down: preflow models promote {model.name} VERSION --force --reason WHY."
-        )
 
 
 def verify(identity: str, name: str) -> bool:

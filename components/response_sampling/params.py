@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from components.errors import ParamsError
 from components.generation.params import Sampler
@@ -16,7 +17,10 @@ class Params:
     samples_per_prompt: int = 2
     """completions of each prompt"""
     held_out: float = 0.2
-    """prompts whose share (records.prompt_share) is below this are left for evaluation; at least validation + test"""
+    """of `prompts`: those whose share (records.prompt_share) is below this are left for evaluation; at least
+    validation + test"""
+    split: Literal["train", "validation", "test"] = "test"
+    """of `dataset`: the split whose prompts are answered"""
     sampler: Sampler = field(default_factory=Sampler)
     """how completions are drawn"""
     compute: Compute = field(default_factory=Compute)

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from components.contract import Inputs, Metrics, Outputs, dump
 from components.errors import RecordError
 from components.generation.sample import Generation, sample
 from components.model_files.positions import prompt_limit
-from components.records import messages, prompt_key, prompt_share, read_records, write_lines
+from components.records import write_lines
+from components.records.canonical import sha256
 from components.response_sampling.params import Params
+from components.response_sampling.prompts import Prompt, read_prompts
 from components.sequences.tokenize import encode_prompt
 from components.training.runtime import load_policy, setup
-
-Prompt = tuple[str, list[dict[str, Any]]]  # (prompt key, messages)
-
-
-def _distinct(records: Path, held_out: float, excluded: Counter[str]) -> Iterator[Prompt]:
-    """Every prompt once. Held-out prompts and prompts with media are counted in `excluded`."""
-    seen = set()
-    for record in read_records(records):
-        key = prompt_key(record)
-        if key in seen:
-            continue
-        seen.add(key)
-        if prompt_share(record) < held_out:
-            excluded["held_out"] += 1
-            continue
-        try:
-            yield key, messages(record)
-        except RecordError as error:
-            if error.rule != "text_only":
-                raise
-            excluded["not_text_only"] += 1
-
-
-def _chosen(prompts: list[Prompt], n: int, seed: int) -> list[Prompt]:
-    """`n` prompts (0: all) by seeded hash; adding prompts to the set changes the choice as little as possible."""
-    rank = {key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest() for key, _ in prompts}
-    return sorted(prompts, key=lambda prompt: rank[prompt[0]])[: n or None]
 
 
 def _fitting(
@@ -96,14 +69,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     device = setup(params.compute, params.seed)
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
     excluded: Counter[str] = Counter()
-    distinct = list(_distinct(inputs["prompts"].path / "records.jsonl", params.held_out, excluded))
+    chosen = read_prompts(inputs, params, excluded)
     room = prompt_limit(
         inputs["policy"].path, params.sampler.max_new_tokens, "response_sampling.sampler.max_new_tokens"
     )
-    fitting = _fitting(_chosen(distinct, params.n_prompts, params.seed), tokenizer, room, excluded)
+    fitting = _fitting(chosen, tokenizer, room, excluded)
     if not fitting:
         raise RecordError(
-            f"response_sampling: no prompt is left to sample (got {len(distinct)} distinct, "
+            f"response_sampling: no prompt is left to sample (got {len(chosen)} chosen, "
             f"excluded {dict(excluded)}). Lower held_out or max_new_tokens, or give feedback with more prompts."
         )
     prompts = [prompt for prompt, _ in fitting]
@@ -120,6 +93,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     )
     write_lines(outputs["samples"] / "samples.jsonl", _rows(prompts, found, params.samples_per_prompt))
     metrics = _summary(found, params.samples_per_prompt, excluded)
-    summary = {"policy": inputs["policy"].id, "sampler": dump(params.sampler), **metrics}
+    facts = {"policy": inputs["policy"].id, "vocabulary": sha256(tokenizer.get_vocab())}
+    summary = {**facts, "sampler": dump(params.sampler), **metrics}
     (outputs["samples"] / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return metrics

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from components.contract import Choice
 from components.errors import ParamsError
+from components.objectives.quantities import parse
 from components.objectives.table import OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS, READOUTS, gives
-from components.sequences.table import VIEWS
 from components.training.params import Compute, Lora, Optimization, check_sharding
 
 
@@ -39,10 +39,10 @@ class Params:
         check_sharding(self.optimization, self.compute)
         if self.max_length < 2:
             raise ParamsError(f"max_length: must be at least 2 (got {self.max_length}). Try 1024.")
-        known = (*gives(self.kind.name), *VIEWS["pair"].facts["given"])
-        for need in OBJECTIVES[self.objective.name].needs:
-            if need not in known:
+        row, known = OBJECTIVES[self.objective.name], gives(self.kind.name)
+        for need in (parse(name, row.facts["view"], row.facts.get("trains")) for name in row.needs):
+            if need.source == "batch" or (need.models and need.measure not in known):
                 raise ParamsError(
-                    f"objective.name: {self.objective.name} needs '{need}', which a {self.kind.name} model does not "
-                    f"give (got {', '.join(known)}). Choose general_preference, or another kind."
+                    f"objective.name: {row.name} needs '{need.name}', which a {self.kind.name} model does not give "
+                    f"(got {', '.join(known)}). Choose general_preference, or another kind."
                 )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from components.contract import Choice, Inputs, Metrics, Outputs, dump
+from components.contract import Inputs, Metrics, Outputs, dump
 from components.errors import ArtifactError
 from components.model_files.positions import row_limit
-from components.objectives import bind, needs
+from components.objectives import Objective, Quantity, needs, parse, resolve
 from components.preference_models import is_scored
 from components.preference_models.model import write_card
 from components.preference_models.network import new_network, save_network
-from components.preference_models.pairs import pair_readings, read_pairs
-from components.preference_models.readings import pair_logits
+from components.preference_models.readings import measurer, readings
 from components.reward_modeling.params import Params
 from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
 from components.sequences import Example, Examples, read_examples
@@ -26,20 +25,36 @@ from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
 from components.training.lora_targets import check_targets
 from components.training.runtime import setup
+from components.training.scorer import Scorer, lengths, share_prompts
 
 MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation on the card
 
 
+@dataclass(frozen=True)
+class Data:
+    """`train` as the objective reads it; `pairs`: the comparisons of every split, what all kinds are measured on."""
+
+    train: Examples
+    pairs: dict[str, Examples]
+
+
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
-    """Write the preference_model artifact; returns its metrics."""
+    """Write the preference_model artifact; every process calls it, the first one writes."""
     device = setup(params.compute, params.seed)
+    distributed.start(device)
+    distributed.check_same(outputs.identity, device)
+    objective = resolve(params.objective, "reward")
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
     check_targets(model, params.lora, "reward_modeling.lora.targets")
-    splits = _read(params, inputs, tokenizer)
+    data = _read(params, inputs, objective, tokenizer)
+    share = share_prompts("auto", data.train.items, lambda batch: readings(model, params.kind, batch), device)
+    shared = distributed.everywhere(share, device)
+    budget = params.optimization.micro_batch_tokens
+    scorer = Scorer(shared, device, params.compute.precision, budget, measurer(params.kind))
     model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
     trained = train(
         model,
-        task(params, splits["train"].items, device),
+        task(params, objective, scorer, data.train.items),
         optimization=params.optimization,
         compute=params.compute,
         seed=params.seed,
@@ -47,106 +62,88 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
         workdir=outputs.workdir,
         title="reward_modeling",
     )
-    if not distributed.is_main():
-        return {}
     model = merge_adapters(model)
-    save_network(model, tokenizer, outputs["model"])
-    write_log(trained.log, outputs["model"] / "training_log.jsonl")
-    metrics = _measure(model, splits, params, device) | {"train/steps": trained.steps, "train/rows": trained.rows}
-    metrics["train/loss_not_finite"] = trained.dropped
-    _write_card(params, inputs, outputs, metrics)
-    outputs.execution |= _execution(params, model, trained, device)
+    outputs.execution |= _execution(params, model, scorer, trained)
+    metrics = _measure(params, model, scorer, data)
+    metrics |= {"train/steps": trained.steps, "train/rows": trained.rows, "train/loss_not_finite": trained.dropped}
+    if distributed.is_main():
+        save_network(model, tokenizer, outputs["model"])
+        write_log(trained.log, outputs["model"] / "training_log.jsonl")
+        write_card(outputs["model"], _card(params, inputs, metrics))
     return metrics
 
 
-def _read(params: Params, inputs: Inputs, tokenizer: Any) -> dict[str, Examples]:
-    """All splits; ties stay in training for objectives that learn a probability, and are never evaluated."""
+def _read(params: Params, inputs: Inputs, objective: Objective, tokenizer: Any) -> Data:
+    """Ties stay in training for objectives that learn a probability, and are never evaluated."""
+    folder = inputs["dataset"].path
     limit = row_limit(inputs["base"].path, params.max_length)
-    soft = keeps_ties("pair", needs(params.objective.name))
-    splits = {
-        name: read_examples(
-            inputs["dataset"].path / f"{name}.jsonl",
-            tokenizer,
-            view="pair",
-            keep_ties=soft and name == "train",
-            max_length=limit,
-        )
-        for name in ("train", "validation", "test")
-    }
-    if not splits["train"].items:
+
+    def examples(split: str, view: str, ties: bool = False) -> Examples:
+        return read_examples(folder / f"{split}.jsonl", tokenizer, view=view, keep_ties=ties, max_length=limit)
+
+    learned = examples("train", objective.view, keeps_ties(objective.view, needs(params.objective.name)))
+    if not learned.items:
         raise ArtifactError(
-            f"reward_modeling: no comparisons to train on (left out: {dict(splits['train'].dropped)}). "
+            f"reward_modeling: no examples to train on (left out: {dict(learned.dropped)}). "
             "Curate feedback that has pairs, rankings or scores."
         )
-    return splits
+    pairs = {name: examples(name, "pair") for name in ("validation", "test")}
+    return Data(learned, {"train": learned if objective.view == "pair" else examples("train", "pair"), **pairs})
 
 
-def task(params: Params, examples: list[Example], device: torch.device) -> Task:
-    """What the training loop needs: both completions of each pair read in one forward pass, and the objective."""
-    wanted = needs(params.objective.name)
-    objective = bind(params.objective, families=("reward",))
+def _shown(params: Params) -> list[Quantity]:
+    """What is logged of a pair, and measured."""
+    names = ("chosen_scores", "rejected_scores") if is_scored(params.kind.name) else ("pair_logits",)
+    return [parse(name, "pair") for name in names]
 
-    def forward(model: nn.Module, pairs: list[Example]) -> dict[str, Tensor]:
-        chosen, rejected = pair_readings(model, params.kind, pairs, device)
-        quantities = _quantities(params.kind, chosen, rejected, wanted)
-        for name in sorted(pairs[0].given.keys() & set(wanted)):
-            quantities[name] = chosen.new_tensor([pair.given[name] for pair in pairs])
-        return quantities
 
+def task(params: Params, objective: Objective, scorer: Scorer, examples: list[Example]) -> Task:
+    """What the loop needs to know about this objective, this kind and these examples."""
+    shown = _shown(params) if objective.view == "pair" else []
+    asked = list({need.name: need for need in (*shown, *objective.needs)}.values())
+    names = {need.name for need in shown}
     return Task(
         examples=examples,
-        lengths=[pair.separate_tokens for pair in examples],
-        forward=forward,
-        loss=lambda quantities: objective(**{name: quantities[name] for name in wanted}),
-        weights=[pair.weight for pair in examples],
-        metrics=training_metrics,
+        lengths=lengths(examples),
+        forward=lambda model, some: scorer.quantities(model, some, asked),
+        loss=objective.losses,
+        weights=[example.weight for example in examples],
+        report=lambda quantities: {name: value for name, value in quantities.items() if name in names},
+        metrics=training_metrics if shown else None,
+        numbers=objective.trains,
     )
 
 
-def _quantities(kind: Choice, chosen: Tensor, rejected: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
-    """What a kind gives of pairs ([B] each), from the readings [B, D] of both sides; the log shows scores if any."""
-    found: dict[str, Tensor] = {}
-    if is_scored(kind.name):
-        found = {"chosen_scores": chosen[:, 0], "rejected_scores": rejected[:, 0]}
-    if not found or "pair_logits" in wanted:
-        found["pair_logits"] = pair_logits(kind, chosen, rejected)
-    return found
-
-
-def _ask(model: nn.Module, pairs: list[Example], params: Params, device: torch.device, what: str) -> Preferences:
+def _ask(params: Params, model: nn.Module, scorer: Scorer, pairs: list[Example], what: str) -> Preferences:
     """What the trained model says of pairs."""
-    chosen, rejected = read_pairs(
-        model,
-        params.kind,
-        pairs,
-        device=device,
-        precision=params.compute.precision,
-        micro_batch_tokens=params.optimization.micro_batch_tokens,
-        progress=what,
-    )
-    logits = pair_logits(params.kind, torch.from_numpy(chosen), torch.from_numpy(rejected)).numpy()
-    if not is_scored(params.kind.name):
-        return Preferences(logits)
-    return Preferences(logits, chosen[:, 0], rejected[:, 0])
+    if not pairs:
+        return Preferences(np.empty(0))
+    shown = _shown(params)
+    found = scorer.collect(pairs, lambda some: scorer.quantities(model, some, shown), what)
+    if "pair_logits" in found:
+        return Preferences(found["pair_logits"])
+    chosen, rejected = found["chosen_scores"], found["rejected_scores"]
+    return Preferences(chosen - rejected, chosen, rejected)
 
 
-def _measure(model: nn.Module, splits: dict[str, Examples], params: Params, device: torch.device) -> dict[str, Any]:
-    learned = splits["train"]
-    sample = np.linspace(0, len(learned.items) - 1, min(MOMENTS, len(learned.items))).astype(int)
-    moments = reward_moments(_ask(model, [learned.items[i] for i in sample], params, device, "train"))
+def _measure(params: Params, model: nn.Module, scorer: Scorer, data: Data) -> dict[str, Any]:
+    known = data.pairs["train"]
+    sample = np.linspace(0, len(known.items) - 1, min(MOMENTS, len(known.items))).astype(int)
+    moments = reward_moments(_ask(params, model, scorer, [known.items[i] for i in sample], "train"))
     metrics: dict[str, Any] = {f"reward/{name}": value for name, value in moments.items()}
-    decided = [comparison for comparison in learned.origins if not comparison.tie]
-    for name, split in splits.items():
+    decided = [comparison for comparison in known.origins if not comparison.tie]
+    for name, split in {**data.pairs, "train": data.train}.items():
         metrics |= {f"{name}/left_out/{reason}": count for reason, count in sorted(split.dropped.items())}
-        if name != "train":
-            found = quality(split.origins, _ask(model, split.items, params, device, name), decided)
-            metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
-    return metrics | {"train/n": len(learned.items)}
+    for name in ("validation", "test"):
+        split = data.pairs[name]
+        found = quality(split.origins, _ask(params, model, scorer, split.items, name), decided)
+        metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
+    return metrics | {"train/n": len(data.train.items)}
 
 
-def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[str, Any]) -> None:
-    """The card: which kind it is (that is how it is loaded), what it learned from, and the scale of its scores."""
-    card = {
+def _card(params: Params, inputs: Inputs, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Which kind it is (that is how it is loaded), what it learned from, and the scale of its scores."""
+    return {
         "kind": dump(params.kind),
         "objective": dump(params.objective),
         "base": inputs["base"].id,
@@ -154,13 +151,12 @@ def _write_card(params: Params, inputs: Inputs, outputs: Outputs, metrics: dict[
         "reward": {name: metrics[f"reward/{name}"] for name in ("mean", "std", "n") if f"reward/{name}" in metrics},
         "metrics": metrics,
     }
-    write_card(outputs["model"], card)
 
 
-def _execution(params: Params, model: nn.Module, trained: Trained, device: torch.device) -> dict[str, float]:
+def _execution(params: Params, model: nn.Module, scorer: Scorer, trained: Trained) -> dict[str, float]:
     """Speed and memory belong to this run on this machine, not to the artifact. An example is a comparison."""
     tokens = trained.tokens * trained.seconds_rows // max(1, trained.rows)
     flops = throughput.training_flops(model, tokens, completion_tokens=0)
     return throughput.report(
-        params.compute, device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
+        params.compute, scorer.device, rows=trained.seconds_rows, tokens=tokens, flops=flops, seconds=trained.seconds
     )

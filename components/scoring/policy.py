@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from components import sequences
 from components.generation.sample import stop_tokens
 from components.records import Comparison
 from components.scoring.material import Answers
-from components.sequences import encode_pair, encode_prompt
+from components.sequences import Sequence, encode_pair, encode_prompt
 from components.training.logprobs import sequence_logprobs
 from components.training.params import Compute
 from components.training.runtime import device_of, load_policy
@@ -50,7 +50,7 @@ class PolicyWitness:
         self.model, self.tokenizer = load_policy(path, compute)
         self.compute, self.micro_batch_tokens = compute, micro_batch_tokens
 
-    def _tokens(self, model: Any, rows: Sequence[sequences.Sequence], what: str) -> list[list[float]]:
+    def _tokens(self, model: Any, rows: Ordered[Sequence], what: str) -> list[list[float]]:
         return sequence_logprobs(
             model,
             rows,
@@ -82,10 +82,10 @@ class PolicyWitness:
             return None
         model = self.model if answers.temperature == 1 else Tempered(self.model, answers.temperature)
         prompts = [encode_prompt(self.tokenizer, sample.messages) for sample in answers.samples]
-        rows = [sequences.Sequence(p, list(s.token_ids)) for p, s in zip(prompts, answers.samples, strict=True)]
+        rows = [Sequence(p, list(s.token_ids)) for p, s in zip(prompts, answers.samples, strict=True)]
         return self._tokens(model, rows, f"answers {answers.id[:8]}")
 
-    def comparisons(self, items: Sequence[Comparison]) -> Iterator[tuple[Likelihood, Likelihood]]:
+    def comparisons(self, items: Ordered[Comparison]) -> Iterator[tuple[Likelihood, Likelihood]]:
         """(chosen, rejected) of every comparison; equal texts of one prompt get the same numbers."""
         encoded = [
             encode_pair(self.tokenizer, item.messages, text) for item in items for text in (item.chosen, item.rejected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, TypedDict
@@ -78,36 +78,39 @@ class Bootstrap:
     seed: int = 0
     confidence: float = 0.95
 
-    def interval(self, statistic: Statistic, clusters: int) -> tuple[float | None, float | None]:
+    def statistic(self, statistic: Statistic, clusters: int, n: int | None = None) -> Estimate:
+        """Value on the data as they are (weight 1 each), and its interval. `n` defaults to the number of clusters."""
+        value = float(statistic(np.ones((1, clusters)))[0])
+        draws = (statistic(_weights(picks)) for picks in self._picks(clusters))
+        return point(value, clusters if n is None else n, *self._interval(draws, clusters))
+
+    def ratio(self, numerators: ArrayLike, denominators: ArrayLike, n: int | None = None) -> Estimate:
+        """Sum over sum, one pair of terms per cluster."""
+        top, bottom = np.asarray(numerators, float), np.asarray(denominators, float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = float(np.divide(top.sum(), bottom.sum()))
+        # picked terms summed: the same as `statistic` on weights, six times as fast
+        draws = (top[picks].sum(axis=1) / bottom[picks].sum(axis=1) for picks in self._picks(len(top)))
+        return point(value, len(top) if n is None else n, *self._interval(draws, len(top)))
+
+    def _picks(self, clusters: int) -> Iterator[NDArray[np.int64]]:
+        """Which clusters each draw holds, [B, C] at a time, `resamples` draws in all."""
+        rng = np.random.default_rng(self.seed)
+        step = max(1, _CHUNK // clusters)
+        for start in range(0, self.resamples, step):
+            yield rng.integers(0, clusters, size=(min(step, self.resamples - start), clusters))
+
+    def _interval(self, draws: Iterator[np.ndarray], clusters: int) -> tuple[float | None, float | None]:
         """The percentile interval; (None, None) if a draw leaves the statistic undefined or there is one cluster."""
         if clusters < 2:
             return None, None
-        rng = np.random.default_rng(self.seed)
-        step = max(1, _CHUNK // clusters)
-        draws = []
-        for start in range(0, self.resamples, step):
-            rows = min(step, self.resamples - start)
-            picks = rng.integers(0, clusters, size=(rows, clusters))
-            flat = (picks + np.arange(rows)[:, None] * clusters).ravel()
-            weights = np.bincount(flat, minlength=rows * clusters).reshape(rows, clusters)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                draws.append(statistic(weights.astype(np.float64)))
-        values = np.concatenate(draws)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = np.concatenate(list(draws))
         if not np.isfinite(values).all():
             return None, None
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(values, [tail, 1 - tail])
         return float(low), float(high)
-
-    def statistic(self, statistic: Statistic, clusters: int, n: int | None = None) -> Estimate:
-        """Value on the data as they are (weight 1 each), and its interval. `n` defaults to the number of clusters."""
-        value = float(statistic(np.ones((1, clusters)))[0])
-        return point(value, clusters if n is None else n, *self.interval(statistic, clusters))
-
-    def ratio(self, numerators: Sequence[float], denominators: Sequence[float], n: int | None = None) -> Estimate:
-        """Sum over sum, one pair of terms per cluster."""
-        top, bottom = np.asarray(numerators, float), np.asarray(denominators, float)
-        return self.statistic(lambda weights: (weights @ top) / (weights @ bottom), len(top), n)
 
     def mean(self, values: ArrayLike, clusters: Clusters | None = None) -> Estimate:
         """Mean over rows; rows of one cluster (prompt) are drawn together."""
@@ -137,6 +140,13 @@ def estimate(values: ArrayLike, clusters: Clusters | None = None, bootstrap: Boo
     if not len(array):
         return undefined()
     return (bootstrap or Bootstrap()).rate(np.sort(array) if clusters is None else array, clusters)
+
+
+def _weights(picks: NDArray[np.int64]) -> np.ndarray:
+    """How often every cluster was picked [B, C]."""
+    rows, clusters = picks.shape
+    flat = (picks + np.arange(rows)[:, None] * clusters).ravel()
+    return np.bincount(flat, minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
 
 
 def _by_cluster(values: NDArray[np.float64], clusters: Clusters | None) -> tuple[list[float], list[float]]:

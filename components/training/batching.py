@@ -6,7 +6,8 @@ index tensors built from lengths: nothing is inferred from pad ids or values, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components import sequences
 from components.errors import RecordError
+from components.sequences import Sequence
 
 WINDOW = 32  # most batches whose rows are sorted by length together: 6 % padding where random batches have 50 to 70 %
 WINDOWS = 4  # least windows of an epoch: with one, every epoch of a small set would be cut into the same batches
@@ -23,13 +24,14 @@ WINDOWS = 4  # least windows of an epoch: with one, every epoch of a small set w
 
 @dataclass(frozen=True)
 class Batch:
-    """N sequences (prompt + completion) as tensors; completion tokens are listed, not masked.
+    """N sequences (prompt + completion) as tensors; the completion tokens that count are listed, not masked.
 
     `input_ids` [R, T] right-padded; R = N, or fewer when several completions share the row of their prompt.
     `attention_mask` [R, T] of {0, 1}, or boolean [R, 1, T, T] for shared prompts; `position_ids` [R, T].
-    `source` [M] flat positions in [R * T] whose hidden state predicts a completion token, `targets` [M] those tokens,
-    `sequence` [M] and `offset` [M] say which sequence and which of its completion tokens it is, `lengths` [N] counts
-    them and `longest` is the largest count (a plain number: reading it from the device would stall it).
+    `source` [M] flat positions in [R * T] whose hidden state predicts a token that counts, `targets` [M] those tokens,
+    `sequence` [M] and `offset` [M] say which sequence and which of its counted tokens it is, `lengths` [N] counts them
+    and `longest` is the largest count (a plain number: reading it from the device would stall it). `last` [N]: flat
+    position of the last token of each sequence.
     """
 
     input_ids: Tensor
@@ -40,6 +42,7 @@ class Batch:
     sequence: Tensor
     offset: Tensor
     lengths: Tensor
+    last: Tensor
     longest: int
 
     @property
@@ -47,7 +50,7 @@ class Batch:
         return self.attention_mask.ndim == 4
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+def epoch_batches(lengths: Ordered[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch as lists of row numbers: every row once, rows of a batch of similar length.
 
     Rows are shuffled, windows of several batches sorted by length and cut into batches, the order of the batches
@@ -71,7 +74,7 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+def micro_batches(rows: Ordered[int], lengths: Ordered[int], budget: int) -> list[list[int]]:
     """Split rows (numbers into `lengths`) into groups of at most `budget` tokens, padding included; longest first.
 
     A row longer than the budget forms a group of its own: the budget bounds memory, it never drops or cuts.
@@ -85,70 +88,68 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> l
     return groups
 
 
-def collate(rows: Sequence[sequences.Sequence], device: torch.device | str) -> Batch:
+def collate(sequences: Ordered[Sequence], device: torch.device | str) -> Batch:
     """One padded row per sequence. Raises RecordError for an empty prompt: nothing would predict the first token."""
-    if not all(row.prompt_ids for row in rows):
-        raise RecordError("batch: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
-    width = max(len(row) for row in rows)
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=np.int64)
-    source, targets, counts = [], [], []
-    for i, row in enumerate(rows):
-        start, end = len(row.prompt_ids), len(row)
-        ids[i, :start] = row.prompt_ids
-        ids[i, start:end] = row.completion_ids
-        mask[i, :end] = 1
-        source.append(np.arange(i * width + start - 1, i * width + end - 1))
-        targets.append(ids[i, start:end])
-        counts.append(end - start)
-    positions = np.tile(np.arange(width), (len(rows), 1))
-    return _to_batch(ids, mask, positions, source, targets, counts, device)
+    return _batch(sequences, range(len(sequences)), device, shared=False)
 
 
-def collate_shared(
-    groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device | str
-) -> Batch:
-    """One row per prompt: prompt, then its K completions, each seeing the prompt and itself only.
+def collate_shared(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.device | str) -> Batch:
+    """One row per prompt: prompt, then the completions that answer it, each seeing the prompt and itself only.
 
-    Positions of every completion continue those of the prompt, so each sequence is computed as if it stood alone.
-    `groups`: (prompt ids, K completions); sequences are numbered completion-major: k * len(groups) + group.
+    `rows[n]`: the row of sequence n; those of one row have equal prompts. Positions of every completion continue those
+    of the prompt, so each sequence is computed as if it stood alone.
     """
-    total = [len(prompt) + sum(map(len, completions)) for prompt, completions in groups]
-    width, k = max(total), len(groups[0][1])
-    ids = np.zeros((len(groups), width), dtype=np.int64)
-    positions = np.zeros((len(groups), width), dtype=np.int64)
-    block = np.zeros((len(groups), width), dtype=np.int64)  # 0 prompt, 1..K completion, -1 padding
-    source: list[np.ndarray] = [np.empty(0)] * (k * len(groups))
-    targets, counts = list(source), [0] * len(source)
-    for g, (prompt, completions) in enumerate(groups):
-        start = len(prompt)
-        ids[g, :start] = prompt
-        positions[g, :start] = np.arange(start)
-        for j, completion in enumerate(completions):
-            end = start + len(completion)
-            ids[g, start:end] = completion
-            positions[g, start:end] = np.arange(len(prompt), len(prompt) + len(completion))
-            block[g, start:end] = j + 1
-            where = np.arange(g * width + start - 1, g * width + end - 1)
-            where[:1] = g * width + len(prompt) - 1  # the last prompt token predicts the first token of each
-            source[j * len(groups) + g], targets[j * len(groups) + g] = where, ids[g, start:end]
-            counts[j * len(groups) + g] = len(completion)
-            start = end
-        block[g, start:] = -1
-    causal = np.tril(np.ones((width, width), dtype=bool))
-    same = (block[:, :, None] == block[:, None, :]) | (block[:, None, :] == 0)
-    return _to_batch(ids, (same & causal)[:, None], positions, source, targets, counts, device)
+    return _batch(sequences, rows, device, shared=True)
+
+
+def _batch(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.device | str, *, shared: bool) -> Batch:
+    if not all(sequence.prompt_ids for sequence in sequences):
+        raise RecordError("batch: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
+    ends = [0] * (max(rows) + 1)
+    for sequence, row in zip(sequences, rows, strict=True):
+        ends[row] = (ends[row] or len(sequence.prompt_ids)) + len(sequence.completion_ids)
+    width = max(ends)
+    ids, positions = np.zeros((2, len(ends), width), dtype=np.int64)
+    block = np.full((len(ends), width), -1)  # 0 prompt, 1 and up: completions, -1 padding
+    places = []
+    for sequence, row, start in _places(sequences, rows):
+        prompt, end = len(sequence.prompt_ids), start + len(sequence.completion_ids)
+        if start == prompt:
+            ids[row, :prompt], positions[row, :prompt], block[row, :prompt] = sequence.prompt_ids, np.arange(prompt), 0
+        ids[row, start:end] = sequence.completion_ids
+        positions[row, start:end] = np.arange(prompt, prompt + end - start)
+        block[row, start:end] = block[row, start - 1] + 1
+        predicted = np.arange(row * width + start - 1, row * width + end - 1)
+        predicted[:1] = row * width + prompt - 1  # the last prompt token predicts the first token of each
+        counted = slice(None) if sequence.spans is None else sequence.counted
+        places.append((predicted[counted], ids[row, start:end][counted], row * width + end - 1))
+    if shared:
+        same = (block[:, :, None] == block[:, None, :]) | (block[:, None, :] == 0)
+        mask = (same & np.tril(np.ones((width, width), dtype=bool)))[:, None]
+    else:
+        mask = (block >= 0).astype(np.int64)
+        positions = np.tile(np.arange(width), (len(ends), 1))
+    return _to_batch(ids, mask, positions, places, device)
+
+
+def _places(sequences: Ordered[Sequence], rows: Ordered[int]) -> Iterable[tuple[Sequence, int, int]]:
+    """Each sequence with its row and the place where its completion starts: after the prompt, or what stands there."""
+    filled: dict[int, int] = {}
+    for sequence, row in zip(sequences, rows, strict=True):
+        start = filled.get(row, len(sequence.prompt_ids))
+        filled[row] = start + len(sequence.completion_ids)
+        yield sequence, row, start
 
 
 def _to_batch(
     ids: np.ndarray,
     mask: np.ndarray,
     positions: np.ndarray,
-    source: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
-    counts: Sequence[int],
+    places: list[tuple[np.ndarray, np.ndarray, int]],
     device: torch.device | str,
 ) -> Batch:
+    source, targets, last = zip(*places, strict=True)
+    counts = [len(one) for one in targets]
     arrays = {
         "input_ids": ids,
         "attention_mask": mask,
@@ -158,6 +159,7 @@ def _to_batch(
         "sequence": np.repeat(np.arange(len(counts)), counts),
         "offset": np.concatenate([np.arange(count) for count in counts]),
         "lengths": np.asarray(counts),
+        "last": np.asarray(last),
     }
     tensors: dict[str, Any] = {
         name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()

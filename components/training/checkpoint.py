@@ -1,7 +1,8 @@
 """Resumable checkpoints: trainable weights and optimizer state as safetensors, the rest as JSON, renamed when complete.
 
-The schedule, the batches and the random numbers are functions of the step, so these files are the whole state. They
-hold whole tensors also where training is sharded, so any number of processes can resume from them.
+The schedule, the batches and the random numbers are functions of the step, so these files are the whole state: models
+and optimizers by part, tensors that move beside them, and what statistics remember as numbers. They hold whole tensors
+also where training is sharded, so any number of processes can resume from them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,10 @@ from components.training import distributed, sharding
 
 @dataclass
 class Progress:
-    """Where a run is: steps done, examples and tokens seen, examples dropped as not finite, and the log so far."""
+    """Where a run is: steps done, examples and tokens seen, examples dropped as not finite, and the log so far.
+
+    `state`: what statistics and controllers remember, as plain numbers.
+    """
 
     identity: str
     step: int = 0
@@ -33,21 +38,28 @@ class Progress:
     tokens: int = 0
     dropped: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+Parts = Mapping[str, tuple[nn.Module, torch.optim.Optimizer]]
+"""Trained models with their optimizers, by name."""
+
+
+def save(folder: Path, parts: Parts, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
     """Write `folder/step-N` atomically, then delete older ones. Every process calls it, the first one writes."""
-    named = _trainable(model)
     temporary = folder / f"step-{progress.step:08d}.tmp-{uuid.uuid4().hex[:8]}"
     if distributed.is_main():
         temporary.mkdir(parents=True)
-    _write({name: parameter.detach() for name, parameter in named.items()}, temporary / "model.safetensors")
-    state = {
-        f"{key}|{name}": value
-        for name, parameter in named.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    weights: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    for part, (module, optimizer) in parts.items():
+        for name, parameter in _trainable(module).items():
+            weights[f"{part}.{name}"] = parameter.detach()
+            state |= {f"{key}|{part}.{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
+    _write(weights, temporary / "model.safetensors")
     _write(state, temporary / "optimizer.safetensors")
+    if tensors:
+        _write(tensors, temporary / "tensors.safetensors")
     if not distributed.is_main():
         return
     artifacts.write_text(temporary / "progress.json", json.dumps(asdict(progress)))
@@ -59,10 +71,10 @@ def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progr
             artifacts.remove(other)
 
 
-def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
-    """Load the newest checkpoint of `folder` into model and optimizer; a fresh Progress if there is none.
+def restore(folder: Path, parts: Parts, identity: str, tensors: Mapping[str, Tensor]) -> Progress:
+    """Load the newest checkpoint of `folder` into models, optimizers and tensors; a fresh Progress if there is none.
 
-    Raises ArtifactError if it belongs to another run or does not fit the model.
+    Raises ArtifactError if it belongs to another run or does not fit the models.
     """
     complete = sorted(path for path in folder.glob("step-*") if ".tmp-" not in path.name)
     if not complete:
@@ -74,20 +86,33 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, id
             f"{newest}: the checkpoint belongs to another run (got identity {progress.identity}, want {identity}). "
             "Delete it, or give this run its own workdir."
         )
-    named = _trainable(model)
-    with safe_open(newest / "model.safetensors", "pt") as weights, torch.no_grad():
-        if set(weights.keys()) != set(named):
-            raise ArtifactError(f"{newest}: the checkpoint is of another model (got other weight names). Delete it.")
-        for name, parameter in named.items():
-            parameter.copy_(sharding.like(weights.get_tensor(name), parameter))
+    named = {
+        f"{part}.{name}": (parameter, optimizer)
+        for part, (module, optimizer) in parts.items()
+        for name, parameter in _trainable(module).items()
+    }
+    _fill({name: parameter for name, (parameter, _) in named.items()}, newest / "model.safetensors")
+    if tensors:
+        _fill(tensors, newest / "tensors.safetensors")
     with safe_open(newest / "optimizer.safetensors", "pt") as state:
         for full in state.keys():  # noqa: SIM118 (a file, not a dictionary)
             key, name = full.split("|", 1)
-            optimizer.state[named[name]][key] = sharding.like(state.get_tensor(full), named[name])
+            parameter, optimizer = named[name]
+            optimizer.state[parameter][key] = sharding.like(state.get_tensor(full), parameter)
     return progress
 
 
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
+@torch.no_grad()
+def _fill(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Set every tensor to what the file holds under its name."""
+    with safe_open(path, "pt") as saved:
+        if set(saved.keys()) != set(tensors):
+            raise ArtifactError(f"{path.parent}: the checkpoint is of another model (got other names). Delete it.")
+        for name, tensor in tensors.items():
+            tensor.copy_(sharding.like(saved.get_tensor(name), tensor))
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write them on the first process, put together one by one."""
     kept = {}
     for name, value in tensors.items():

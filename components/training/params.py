@@ -51,7 +51,7 @@ class Optimization:
     max_steps: int = 0
     """Stop after this many steps; 0 means by epochs."""
     micro_batch_tokens: int = 8192
-    """Most tokens (padding included) in one forward pass; smaller saves memory and never changes the result."""
+    """Most tokens (padding included) in one forward pass; smaller saves memory and changes nothing but rounding."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     sharded: bool = False
@@ -59,8 +59,6 @@ class Optimization:
     bf16 set gradient_checkpointing too, or bf16 copies of all weights live through each step on every device."""
     checkpoint_every: int = field(default=200, metadata=EXECUTION)
     """Write a resumable checkpoint every so many steps; 0 means only when asked to stop."""
-    log_every: int = 1
-    """Write a line of metrics every so many steps (the values of that step's global batch)."""
 
     def check(self) -> None:
         if self.learning_rate <= 0:
@@ -69,7 +67,7 @@ class Optimization:
             raise ParamsError(f"warmup: is a fraction of all steps in [0, 1] (got {self.warmup}). Try 0.1.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ParamsError(f"betas: two numbers in [0, 1) (got {list(self.betas)}). Try [0.9, 0.999].")
-        for name in ("batch_size", "micro_batch_tokens", "log_every"):
+        for name in ("batch_size", "micro_batch_tokens"):
             if getattr(self, name) < 1:
                 raise ParamsError(f"{name}: must be at least 1 (got {getattr(self, name)}). Raise it.")
         for name in ("weight_decay", "max_grad_norm", "max_steps", "checkpoint_every"):

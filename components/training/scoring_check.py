@@ -7,12 +7,12 @@ Rows are scored one by one, so the numbers do not depend on batching.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence as Ordered
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components import sequences
+from components.sequences import Sequence
 from components.training.logprobs import sequence_logprobs
 from components.training.params import Compute
 from components.training.runtime import device_of
@@ -21,7 +21,7 @@ FILE = "scoring_check.json"
 ROWS = 16
 
 
-def score(model: Any, rows: Sequence[sequences.Sequence], compute: Compute) -> list[float]:
+def score(model: Any, rows: Ordered[Sequence], compute: Compute) -> list[float]:
     """Summed completion log-probability of each row."""
     tokens = sequence_logprobs(
         model, rows, device=device_of(compute), precision=compute.precision, micro_batch_tokens=1
@@ -29,7 +29,7 @@ def score(model: Any, rows: Sequence[sequences.Sequence], compute: Compute) -> l
     return [sum(row) for row in tokens]
 
 
-def write(folder: Path, model: Any, rows: Sequence[sequences.Sequence], compute: Compute) -> None:
+def write(folder: Path, model: Any, rows: Ordered[Sequence], compute: Compute) -> None:
     """Score the first `ROWS` rows with `model` (as reloaded from `folder`) and write the file."""
     rows = rows[:ROWS]
     items = [
@@ -43,5 +43,5 @@ def write(folder: Path, model: Any, rows: Sequence[sequences.Sequence], compute:
 def largest_gap(folder: Path, model: Any, compute: Compute) -> float:
     """Largest difference (nats) between the recorded log-probabilities and those of `model`; 0.0 means identical."""
     items = json.loads((folder / FILE).read_text(encoding="utf-8"))["items"]
-    found = score(model, [sequences.Sequence(item["prompt_ids"], item["completion_ids"]) for item in items], compute)
+    found = score(model, [Sequence(item["prompt_ids"], item["completion_ids"]) for item in items], compute)
     return max((abs(item["logprob"] - value) for item, value in zip(items, found, strict=True)), default=0.0)

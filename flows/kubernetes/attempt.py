@@ -1,4 +1,4 @@
-"""One attempt of a step: its Job is submitted or adopted, watched to its end, and never left behind."""
+"""One attempt of a step: its Job is watched to its end, and never left behind."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from components.errors import PreflowError
 from flows.kubernetes import status
-from flows.kubernetes.api import Api, Document, Exists, Refused, Terminating, Unreachable
+from flows.kubernetes.api import Api, Document, Unreachable
+from flows.kubernetes.claim import BEAT, Claim, now
 from flows.kubernetes.cluster import Cluster
 from flows.kubernetes.failures import JobFailed, JobVanished, PodLost
-from flows.kubernetes.render import ATTEMPT, CONTAINER, DRIVER, RENEWED, render, selector, shape
+from flows.kubernetes.render import CONTAINER, selector, shape
 from flows.kubernetes.watch import Change, Following, Watcher
 from flows.runner import Emit, Job, LineSink, RunCancelled
-from flows.server import driver_is_dead, driver_tag
 
 T = TypeVar("T")
 
-BEAT = 30.0  # seconds between two signs of life of a driver, written on its Job
-SILENT = 4 * BEAT  # a driver that has not been heard of for so long has died: another one takes over
 ASK = 5.0  # seconds between two questions whether the run was cancelled, and between two looks at events
 CLOSING = 30.0  # seconds for the last lines of a log to arrive
-CONVENIENCE = {"spec.ttlSecondsAfterFinished"}  # what an old server may drop: the sweeper does it instead
 
 
 class Attempt:
@@ -43,8 +39,10 @@ class Attempt:
         facts: Mapping[str, str],
     ) -> None:
         self.api, self.cluster, self.job, self.log_file = api, cluster, job, log_file
-        self.emit, self.cancelled, self.facts = emit, cancelled, facts
-        self.driver = driver_tag()
+        self.emit, self.cancelled = emit, cancelled
+        self.claim = Claim(api, cluster, job, log_file, emit, facts)
+        self.sink = LineSink(self._keep, emit)
+        self.name = self.uid = ""
         self.gang = shape(job, cluster).gang
         self.changes: queue.Queue[Change | PreflowError] = queue.Queue()
         self.document: Document | None = None
@@ -52,25 +50,23 @@ class Attempt:
         self.there: set[str] = set()  # the uids of those that still are
         self.released: set[str] = set()  # those that a queue took away: they are no loss, others come for them
         self.followers: dict[str, Following] = {}
-        self.mine = True
         self._said = ""
         self._stuck_since: dict[type[JobFailed], float] = {}
         self._due: dict[str, float] = {}
         self._events: list[Document] = []
 
     def run(self) -> None:
-        document = self._patiently(lambda: self._adopt() or self._submit())
+        self.log_file.touch()  # a step may say nothing
+        document = self._patiently(self.claim.obtain)
         self.document, self.name, self.uid = document, document["metadata"]["name"], document["metadata"]["uid"]
         with ExitStack() as stack:
-            log = stack.enter_context(self.log_file.open("a", encoding="utf-8", buffering=1))
-            self.sink = LineSink(log.write, self.emit)
             patience = 60 * self.cluster.patience.unreachable_minutes
             for kind in ("jobs", "pods"):
                 watcher = Watcher(self.api, kind, selector(self.job.identity), self.changes, patience)
                 stack.callback(watcher.stop)
                 watcher.start()
             try:
-                self._patiently(lambda: self._serve(document))
+                self._patiently(lambda: self.claim.serve(document))
                 self._wait()
             except Unreachable:
                 raise  # the Job goes on: a retry, or a rerun, adopts it
@@ -79,6 +75,11 @@ class Attempt:
                 raise
             self._close_logs()
         self._judge()
+
+    def _keep(self, line: str) -> None:
+        """Into the log file at once: a person reads it while it grows."""
+        with self.log_file.open("a", encoding="utf-8") as log:
+            log.write(line)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """What the API server answers, as soon as it answers. Raises Unreachable after the profile's patience."""
@@ -91,55 +92,6 @@ class Attempt:
                     raise
                 time.sleep(2.0)
 
-    # ---- submitting
-
-    def _adopt(self) -> Document | None:
-        """The Job of this very step that is still running: of a flow that crashed, or of another run that shares it."""
-        running = [job for job in self._known() if status.runs(job)]
-        if not running:
-            return None
-        document = max(running, key=_attempt)
-        name = document["metadata"]["name"]
-        self.mine = self._abandoned(document)
-        if self.mine:
-            self._renew(name)
-            self.emit(f"adopted Job {name}: it runs already, and the flow that started it is gone")
-        else:
-            self.emit(f"joined Job {name}: another run has started this very step and is waiting for it")
-        return document
-
-    def _known(self) -> list[Document]:
-        return self.api.jobs(selector(self.job.identity))[0]
-
-    def _submit(self) -> Document:
-        until = time.monotonic() + 120
-        while True:
-            number = max(map(_attempt, self._known()), default=0) + 1
-            document = render(self.job, self.cluster, number, driver=self.driver, facts=self.facts)[0]
-            document["metadata"]["annotations"][RENEWED] = _now()
-            try:
-                check_taken(document, self.api.create_job(document, dry_run=True), self.api)
-                made = self.api.create_job(document)
-                break
-            except Terminating as error:
-                what = f"namespace {self.api.namespace} is being deleted"
-                raise JobVanished(self.job.step, what, self.log_file) from error
-            except Exists:  # another run was faster, or a deleted one is still going away
-                if time.monotonic() > until:
-                    raise
-                if adopted := self._adopt():
-                    return adopted
-                time.sleep(1.0)
-        self.emit(f"submitted Job {made['metadata']['name']} (attempt {number}) to {self.api.namespace}")
-        return made
-
-    def _serve(self, document: Document) -> None:
-        """The Service of a gang, which goes when its Job goes; made again where a driver died before it made it."""
-        for service in render(self.job, self.cluster, _attempt(document))[1:]:
-            service["metadata"]["ownerReferences"] = [_owner(document)]
-            with suppress(Exists):
-                self.api.create_service(service)
-
     # ---- waiting
 
     def _wait(self) -> None:
@@ -149,11 +101,13 @@ class Attempt:
             if self.document is None:
                 raise JobVanished(self.job.step, f"Job {self.name} was deleted by somebody else", self.log_file)
             if self._is_due("cancel", ASK) and self.cancelled():
-                became = "is deleted" if self.mine else "goes on: another run waits for it, too"
+                became = "is deleted" if self.claim.mine else "goes on: another run waits for it, too"
                 raise RunCancelled(f"step {self.job.step}: the run was cancelled; Job {self.name} {became}.")
             if status.finished(self.document):
                 return
-            self._beat()
+            if self._is_due("beat", BEAT):
+                with suppress(Unreachable):
+                    self.claim.keep(self.document)
             self._look()
             self._follow()
             if status.suspended(self.document):
@@ -194,7 +148,7 @@ class Attempt:
         elif change.deleted:
             self.there -= set(objects)
             for pod in objects.values():
-                pod["metadata"].setdefault("deletionTimestamp", _now())
+                pod["metadata"].setdefault("deletionTimestamp", now())
         else:
             self.there |= set(objects)
 
@@ -223,26 +177,6 @@ class Attempt:
             if pod.get("status", {}).get("phase") != "Pending" and status.index(pod) == 0:
                 self.followers[uid] = Following(self.api, pod["metadata"]["name"], CONTAINER, self.sink)
                 self.followers[uid].start()
-
-    def _beat(self) -> None:
-        if not self._is_due("beat", BEAT):
-            return
-        assert self.document is not None
-        if not self.mine and self._abandoned(self.document):
-            self.mine = True
-            self.emit(f"took over Job {self.name}: the run that started it is gone")
-        if self.mine:
-            with suppress(Unreachable):
-                self._renew(self.name)
-
-    def _abandoned(self, document: Document) -> bool:
-        """Nobody waits for this Job: its driver was this process, has died, or has been silent for too long."""
-        notes = document["metadata"].get("annotations", {})
-        driver = notes.get(DRIVER, "")
-        return driver == self.driver or driver_is_dead([driver]) or age(notes.get(RENEWED, "")) > SILENT
-
-    def _renew(self, name: str) -> None:
-        self.api.annotate_job(name, {RENEWED: _now(), DRIVER: self.driver})
 
     def _is_due(self, what: str, seconds: float) -> bool:
         if time.monotonic() < self._due.get(what, 0.0):
@@ -284,7 +218,7 @@ class Attempt:
 
     def _end(self) -> None:
         """Delete the Job and its pods, unless it belongs to another run. Pods get the time a checkpoint takes."""
-        if not self.mine or self.document is None:
+        if not self.claim.mine or self.document is None:
             return
         try:
             self.api.delete_job(self.name, self.uid)
@@ -293,41 +227,8 @@ class Attempt:
             self.emit(f"Job {self.name} could not be deleted ({error}). `preflow k8s sweep` does it later.")
 
 
-def check_taken(sent: Document, taken: Document, api: Api) -> None:
-    """The server must know every field that matters: an old one drops what it does not know. Raises Refused."""
-    gone = [path for path in status.dropped(sent, taken) if path not in CONVENIENCE]
-    if gone:
-        major, minor = api.version
-        raise Refused(
-            f"kubernetes {api.host}: the server (version {major}.{minor}) drops {', '.join(gone)} of Job "
-            f"{sent['metadata']['name']}, so it would run as something else. Use a server of version 1.24 or newer, or "
-            "run this step in one pod and without a queue."
-        )
-
-
-def _attempt(job: Document) -> int:
-    return int(job["metadata"]["labels"].get(ATTEMPT, 0))
-
-
-def _owner(job: Document) -> dict[str, Any]:
-    facts = job["metadata"]
-    return {"apiVersion": "batch/v1", "kind": "Job", "name": facts["name"], "uid": facts["uid"], "controller": True}
-
-
 def _owned(pod: Document, uid: str) -> bool:
     return any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def age(stamp: str) -> float:
-    """Seconds since a time that a driver wrote; infinite if none was written."""
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")
 
 
 def _limit(kind: type[JobFailed], cluster: Cluster) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from components.contract.params import build, read_params_file
-from components.contract.spec import all_specs
 from components.errors import ParamsError, nearest
+from flows.catalogue import all_steps, section_components
 
 FOLDER = Path("k8s") / "profiles"
 TEMPLATE = Path("k8s") / "job.yaml"
@@ -124,10 +124,10 @@ class Cluster:
     patience: Patience = Patience()
     """Waiting and retrying."""
     steps: dict[str, Step] = field(default_factory=dict)
-    """Resources by step (its section in params.yaml)."""
+    """Resources by step, or by section of params.yaml for all steps that read it."""
 
-    def step(self, name: str) -> Step:
-        return self.steps.get(name, Step())
+    def step(self, name: str, section: str) -> Step:
+        return self.steps.get(name) or self.steps.get(section) or Step()
 
     def check(self) -> None:
         """Rules over several fields; raises ParamsError."""
@@ -175,9 +175,9 @@ def load_cluster(name: str, project: Path, image: str = "", *, runs_steps: bool 
     where = f"{FOLDER / name}.yaml"
     raw = read_params_file(project / FOLDER / f"{name}.yaml")
     cluster = build(Cluster, {"name": name, **raw}, where)
-    for step in cluster.steps:
-        if step not in (known := _steps(project)):
-            raise ParamsError(f"{where}.steps: no step '{step}'.{nearest(step, known)}")
+    known = set(section_components()) | {node.name for _, node in all_steps()}
+    for step in set(cluster.steps) - known:
+        raise ParamsError(f"{where}.steps: no step or section '{step}'.{nearest(step, known)}")
     if cluster.image or not runs_steps:
         return cluster
     if not image:
@@ -188,7 +188,3 @@ def load_cluster(name: str, project: Path, image: str = "", *, runs_steps: bool 
     except ParamsError as error:
         raise ParamsError(f"PREFLOW_IMAGE, for want of {where}.{error}") from None
     return cluster
-
-
-def _steps(project: Path) -> set[str]:
-    return set(read_params_file(project / "params.yaml")) if (project / "params.yaml").is_file() else set(all_specs())

@@ -88,7 +88,7 @@ def render(
     made["metadata"]["labels"] |= labels
     made["metadata"]["annotations"] = {DRIVER: driver, COMMAND: " ".join(["python", *job.argv()])}
     template["metadata"]["labels"] |= labels
-    wanted = cluster.step(job.step)
+    wanted = cluster.step(job.step, job.section)
     minutes = wanted.minutes or int(job.resources.get("minutes", 24 * 60))
     spec["activeDeadlineSeconds"] = minutes * MINUTE
     spec["ttlSecondsAfterFinished"] = int(cluster.patience.keep_hours * 3600)
@@ -117,7 +117,7 @@ def _label(text: str) -> str:
 
 
 def _pod(pod: Document, job: Job, cluster: Cluster, form: Shape, name: str, facts: Mapping[str, str]) -> None:
-    wanted = cluster.step(job.step)
+    wanted = cluster.step(job.step, job.section)
     pod["serviceAccountName"] = cluster.service_account
     pod |= copy.deepcopy(cluster.placement)
     if wanted.node_selector:
@@ -167,7 +167,7 @@ def _environment(
 
 def _resources(job: Job, cluster: Cluster, form: Shape) -> Document:
     """Per pod: what the profile says, else what the component asks for, for each process."""
-    wanted, asked = cluster.step(job.step), job.resources
+    wanted, asked = cluster.step(job.step, job.section), job.resources
     gpus = wanted.gpu if wanted.gpu is not None else form.processes if job.device == "cuda" else 0
     cpu = wanted.cpu if wanted.cpu is not None else float(asked.get("cpu", 1)) * form.processes
     memory = wanted.memory or times(str(asked.get("memory", "4Gi")), form.processes)

@@ -13,12 +13,14 @@ from components.remote import Remote
 from components.remote.refs import OUTPUT, Ref
 from flows import env
 from flows.kubernetes.api import Api, Exists
-from flows.kubernetes.attempt import Attempt, check_taken
+from flows.kubernetes.attempt import Attempt
 from flows.kubernetes.cache import SharedCache
+from flows.kubernetes.claim import check_taken
 from flows.kubernetes.cluster import FOLDER, Cluster, load_cluster
 from flows.kubernetes.failures import PodLost
 from flows.kubernetes.render import render
-from flows.runner import Artifact, Emit, Job
+from flows.resolver import Artifact
+from flows.runner import Emit, Job
 from flows.settings import Settings
 
 

@@ -118,6 +118,12 @@ def failed_at(job: Document) -> str:
     return str(_find(job["status"].get("conditions"), "Failed").get("lastTransitionTime", ""))
 
 
+_SMALLER = (
+    "Less is needed with a smaller micro_batch_tokens of its section (which never changes the result), with "
+    "gradient_checkpointing, or with sharded over more processes."
+)
+
+
 def failure(
     step: str, job: Document, pods: Sequence[Document], cluster: Cluster, log: Path, tail: Sequence[str] = ()
 ) -> JobFailed:
@@ -202,7 +208,7 @@ def _by_exit_code(step: str, pod: Document, ended: Document, log: Path, tail: Se
             step, text, log, "Check the image: it must hold python with preflow installed."
         )
     if note.get("error") == "OutOfMemoryError":  # torch's own, of a GPU
-        return failures.OutOfMemory(step, f"GPU: {note['message']}", log, _smaller(step))
+        return failures.OutOfMemory(step, f"GPU: {note['message']}", log, _SMALLER)
     kinds = {2: failures.UserMistake, 3: failures.BadData}
     error = next((line.removeprefix("error: ") for line in reversed(tail) if line.startswith("error: ")), "")
     last = f"Last line: {tail[-1]}" if tail else "It printed nothing"
@@ -215,15 +221,8 @@ def _out_of_memory(step: str, pod: Document, ended: Document, cluster: Cluster, 
     limit = box.get("resources", {}).get("limits", {}).get("memory", "?")
     peak = said(ended).get("memory_bytes")
     used = f"it used {int(peak) / 2**30:.2f} GiB when it last looked, and was" if peak else "it was"
-    remedy = f"Raise steps.{step}.memory in {_profile(cluster)} (now {limit}). {_smaller(step)}"
+    remedy = f"Raise steps.{step}.memory in {_profile(cluster)} (now {limit}). {_SMALLER}"
     return failures.OutOfMemory(step, f"{used} killed at its limit of {limit}", log, remedy)
-
-
-def _smaller(step: str) -> str:
-    return (
-        f"Less is needed with a smaller {step}.optimization.micro_batch_tokens (which never changes the result), with "
-        "gradient_checkpointing, or with sharded over more processes."
-    )
 
 
 def said(ended: Document) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flows.kubernetes import status
 from flows.kubernetes.api import Api, Document
-from flows.kubernetes.attempt import age
+from flows.kubernetes.claim import age
 from flows.kubernetes.cluster import Cluster
 from flows.kubernetes.render import RENEWED, STEPS
 

@@ -11,18 +11,22 @@ from pathlib import Path
 import yaml
 
 from components.contract.params import merge
+from flows.catalogue import FLOWS
 
 REPO = Path(__file__).parents[2]
 
 
 def make_project(folder: Path, *, tiny: bool = True) -> Path:
-    """A git and DVC repository with dvc.yaml and params.yaml (by default with the `tiny` profile over it)."""
+    """A git and DVC repository with every dvc.yaml, and params.yaml (by default with the `tiny` profile over it)."""
     folder.mkdir(parents=True)
     params = yaml.safe_load((REPO / "params.yaml").read_text())
     if tiny:
-        params = merge(params, yaml.safe_load((REPO / "flows/profiles/tiny.yaml").read_text())["params"])
+        overlay = yaml.safe_load((REPO / "flows/profiles/tiny.yaml").read_text())["params"]
+        params |= {section: merge(None, params[section], values) for section, values in overlay.items()}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    (folder / "dvc.yaml").write_text((REPO / "dvc.yaml").read_text())
+    for pipeline in filter(None, (flow.pipeline for flow in FLOWS.values())):
+        (folder / pipeline).parent.mkdir(parents=True, exist_ok=True)
+        (folder / pipeline).write_text((REPO / pipeline).read_text())
     for spec in (REPO / "components").glob("*/component.yaml"):
         copy = folder / "components" / spec.parent.name / spec.name
         copy.parent.mkdir(parents=True)
@@ -36,7 +40,7 @@ def make_project(folder: Path, *, tiny: bool = True) -> Path:
 
 def environment(project: Path) -> dict[str, str]:
     """As a user's shell in that folder: its own stores, this Python first on the path."""
-    drop = ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", "PREFLOW_HOME")
+    drop = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME", "MLFLOW_TRACKING_URI", "PREFLOW_HOME")
     env = {key: value for key, value in os.environ.items() if key not in drop}
     # `-P`: `python -m components` must find the installed package, not the folder of specs in the project
     return {**env, "PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "PYTHONSAFEPATH": "1", "COLUMNS": "160"}
@@ -56,6 +60,12 @@ def preflow(
     )
     assert not check or done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def planned(project: Path, *arguments: str) -> dict[str, str]:
+    """What `preflow plan ...` says of each step: cached, runs or depends."""
+    rows = [line.split("│") for line in preflow(project, "plan", *arguments).stdout.splitlines() if "│" in line]
+    return {cells[1].strip(): cells[2].strip() for cells in rows if cells[1].strip()}
 
 
 def dvc(project: Path, *arguments: str) -> str:

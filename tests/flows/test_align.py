@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.flows.project import dvc, environment, last_run, make_project, output_ids, preflow
+from tests.flows.project import dvc, environment, last_run, make_project, output_ids, planned, preflow
 
-STEPS = 11
+STEPS = 17
+OUTPUTS = STEPS + 3  # policy_optimization has two, and so has llm_feedback, which stands twice
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def _a_step_of(driver: subprocess.Popen[bytes]) -> psutil.Process | None:
 def test_killed_at_random_points_and_rerun_gives_the_same_content_ids(by_dvc: Path, by_flow: Path) -> None:
     """Every artifact of the disturbed flow equals, byte for byte, that of the undisturbed `dvc repro`."""
     ids = output_ids(by_flow)
-    assert len(ids) == STEPS + 1, "policy_optimization has two outputs"
+    assert len(ids) == OUTPUTS
     assert ids == output_ids(by_dvc)
 
 
@@ -106,14 +107,25 @@ def test_a_deleted_output_is_restored_not_trusted(by_dvc: Path) -> None:
     shutil.rmtree(by_dvc / "artifacts" / "align" / "reward_modeling")
     preflow(by_dvc, "run", "align")
     assert output_ids(by_dvc) == before
-    assert (by_dvc / "artifacts/align/reward_modeling/model/config.json").is_file()
+    assert (by_dvc / "artifacts/align/reward_modeling/model/card.json").is_file()
 
 
 def test_the_plan_says_cached_and_what_an_override_would_rerun(by_dvc: Path) -> None:
-    assert preflow(by_dvc, "plan", "align").stdout.count("cached") == STEPS
+    assert list(planned(by_dvc, "align").values()) == ["cached"] * STEPS
     changed = preflow(by_dvc, "plan", "align", "--set", "reward_modeling.seed=7").stdout
     assert "seed 0 -> 7" in changed
     assert "depends" in changed
+
+
+def test_a_changed_bootstrap_samples_and_judges_nothing_again(by_dvc: Path) -> None:
+    """What is measured, and how, is apart from what was said: only the evaluation and what follows run."""
+    actions = planned(by_dvc, "align", "--set", "evaluation.resamples=600")
+    assert {step for step, action in actions.items() if action != "cached"} == {"evaluation", "registration"}
+
+
+def test_how_a_step_is_carried_out_makes_nothing_again(by_dvc: Path) -> None:
+    preflow(by_dvc, "run", "align", "--set", "policy_optimization.optimization.checkpoint_every=7")
+    assert {step["status"] for step in last_run(by_dvc)["steps"]} == {"cached"}  # type: ignore[attr-defined]
 
 
 def test_the_plan_of_retrain_knows_when_there_is_no_champion_yet(by_dvc: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.profile import Profile
 from flows.run_folder import RunFolder, StepReport, estimate, mark_interrupted
 from flows.runner import read_file
-from flows.settings import Profile, Settings
+from flows.settings import Settings
 
 
 @pytest.fixture

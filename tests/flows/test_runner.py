@@ -11,23 +11,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.runner import Job, StepFailed, run_local
+from flows.local import run_local
+from flows.runner import Job, StepFailed
 
 
 def job(monkeypatch: pytest.MonkeyPatch, script: str) -> Job:
     monkeypatch.setattr(Job, "argv", lambda self: ["-c", script])
-    return Job("toy", "toy", "params.yaml", {}, {})
+    return Job("toy", "toy", "toy", "params.yaml", {}, {})
 
 
 def test_argv_is_the_documented_command_line() -> None:
-    made = Job("s", "c", "p.yaml", {"a": ["x", "y"]}, {"o": "z"})
+    made = Job("s", "c", "part", "p.yaml", {"a": ["x", "y"]}, {"o": "z"})
     assert made.argv() == [
         "-m",
         "components",
         "run",
         "c",
         "--params",
-        "p.yaml:s",
+        "p.yaml:part",
         "--in",
         "a=x",
         "--in",
@@ -159,7 +160,7 @@ def test_several_processes_are_launched_together_and_their_own_exit_code_counts(
     monkeypatch.setattr(Job, "argv", lambda self: [str(script)])
     lines: list[str] = []
     with pytest.raises(StepFailed, match=r"data: WHAT\. REMEDY\.") as caught:
-        run_local(Job("toy", "toy", "params.yaml", {}, {}, processes=2), tmp_path / "log", lines.append)
+        run_local(Job("toy", "toy", "toy", "params.yaml", {}, {}, processes=2), tmp_path / "log", lines.append)
     assert caught.value.exit_code == 3
     assert {"rank 0 of 2", "rank 1 of 2"} & set(lines)
     assert not list(tmp_path.glob("*.end.json"))

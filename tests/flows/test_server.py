@@ -58,7 +58,8 @@ def test_the_driver_tag_names_this_process() -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
-    env = {key: value for key, value in os.environ.items() if key not in ("PREFECT_API_URL", "PREFECT_HOME")}
+    drop = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME")
+    env = {key: value for key, value in os.environ.items() if key not in drop}
     return {**env, "PREFLOW_HOME": str(tmp_path / "home")}
 
 

@@ -7,8 +7,9 @@ import yaml
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
-from flows import settings as settings_module
-from flows.settings import load_profile, load_settings, profile_names
+from flows import profile as profile_module
+from flows.profile import load_profile, profile_names
+from flows.settings import load_settings
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     profiles.mkdir()
     (profiles / "big.yaml").write_text("raw: $HERE/feedback\nparams: {train: {lr: 0.2}}\n")
     (profiles / "wrong.yaml").write_text("params: {trian: {lr: 0.2}}\n")
-    monkeypatch.setattr(settings_module, "PROFILES", profiles)
+    monkeypatch.setattr(profile_module, "PROFILES", profiles)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HERE", str(tmp_path))
     return tmp_path
@@ -72,7 +73,7 @@ def test_raw_feedback_of_a_profile_may_use_variables_and_must_exist(project: Pat
         ({"profile": "wrong"}, "Did you mean 'train'"),
         ({"overrides": ("tarin.lr=1",)}, "Did you mean 'train'"),
         ({"overrides": ("train.lr",)}, "KEY=VALUE"),
-        ({"overrides": ("train=1",)}, "STEP.KEY=VALUE"),
+        ({"overrides": ("train=1",)}, "SECTION.KEY=VALUE"),
     ],
 )
 def test_mistakes_name_the_nearest_right_thing(project: Path, arguments, message: str) -> None:
@@ -99,3 +100,30 @@ def test_another_objective_does_not_inherit_knobs(project: Path) -> None:
     assert chosen["policy_optimization"]["objective"] == {"name": "ipo"}
     kept = load_settings("align", overrides=("policy_optimization.objective.beta=0.3",)).params
     assert kept["policy_optimization"]["objective"] == {"name": "dpo", "beta": 0.3}
+
+
+def test_blocks_that_sections_share_are_no_section(project: Path) -> None:
+    """An alias is a copy once the file is read: to change the block afterwards would change nothing."""
+    text = (
+        "shared: {compute: &compute {threads: 1}}\ntrain: {compute: *compute}\nagain: {compute: {<<: *compute, x: 1}}\n"
+    )
+    (project / "params.yaml").write_text(text)
+    params = load_settings("align", overrides=("train.compute.threads=2",)).params
+    assert params == {"train": {"compute": {"threads": 2}}, "again": {"compute": {"threads": 1, "x": 1}}}
+    with pytest.raises(ParamsError, match="Set the step's own key"):
+        load_settings("align", overrides=("shared.compute.threads=2",))
+
+
+def test_rounds_are_for_flows_that_have_some(project: Path) -> None:
+    with pytest.raises(ParamsError, match="--iterations 3: the flow align goes round once"):
+        load_settings("align", iterations=3)
+
+
+def test_an_execution_setting_is_no_part_of_what_a_step_is(project: Path) -> None:
+    """It reaches the step, and the identity is as before."""
+    (project / "params.yaml").write_text("policy_optimization: {seed: 0}\n")
+    before = load_settings("align")
+    after = load_settings("align", overrides=("policy_optimization.optimization.checkpoint_every=7",))
+    node = before.wire()[0].nodes["policy_optimization"]
+    assert after.params["policy_optimization"]["optimization"] == {"checkpoint_every": 7}
+    assert before.section(node) == after.section(node)

@@ -15,7 +15,7 @@ import pytest
 @pytest.fixture
 def ui(tmp_path: Path):
     """A running `preflow ui` with the two addresses it printed."""
-    drop = ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI")
+    drop = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME", "MLFLOW_TRACKING_URI")
     env = {key: value for key, value in os.environ.items() if key not in drop}
     env |= {"PREFLOW_HOME": str(tmp_path / "home"), "COLUMNS": "160"}
     process = subprocess.Popen(
@@ -27,6 +27,7 @@ def ui(tmp_path: Path):
     )
     assert process.stdout is not None
     addresses = dict(process.stdout.readline().split() for _ in range(2))
+    addresses["file"] = process.stdout.readline().rsplit(maxsplit=1)[-1]
     children = psutil.Process(process.pid).children(recursive=True)
     yield process, addresses, children
     for child in children:
@@ -41,7 +42,9 @@ def test_both_answer_and_both_are_gone_afterwards(ui, signum: int) -> None:
     process, addresses, children = ui
     assert httpx.get(addresses["Prefect"] + "/api/health").status_code == 200
     assert "Prefect" in httpx.get(addresses["Prefect"], follow_redirects=True).text
-    assert "MLflow" in httpx.get(addresses["MLflow"]).text
+    name, secret = Path(addresses["file"]).read_text().strip().split(":")  # as it says where to look
+    assert "MLflow" in httpx.get(addresses["MLflow"], auth=(name, secret)).text
+    assert httpx.get(addresses["Prefect"] + "/api/admin/version", auth=(name, secret)).status_code == 200
     process.send_signal(signum)
     process.wait(40)
     deadline = time.monotonic() + 20

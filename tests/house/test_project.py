@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from flows.env import QUIET
-from flows.settings import load_profile, profile_names
+from flows.profile import load_profile, profile_names
 from tests.house.tree import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

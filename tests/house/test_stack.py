@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from flows import env, server
+from flows import env, guard, server
 
 
 @pytest.mark.parametrize("text", [text for text in requires("preflow") or [] if "extra ==" not in text])
@@ -48,9 +48,10 @@ def test_a_cron_deployment_gets_scheduled_runs(api: str) -> None:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.schedules import CronSchedule
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+    settings = {PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: guard.auth_string()}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
         flow = client.create_flow_from_name("canary")
         schedule = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 3 * * *"), active=True)
         client.create_deployment(flow_id=flow, name="nightly", schedules=[schedule])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -61,6 +62,14 @@ def test_third_party_images_are_those_of_the_cluster() -> None:
     here = {s["image"] for s in SERVICES.values() if not s["image"].startswith("${")}
     there = {c["image"] for pod in served_pods("base") for c in pod.containers if not c["image"].startswith("preflow")}
     assert here == there
+
+
+def test_no_website_may_ask_prefect_and_no_job_variable_sets_a_command() -> None:
+    settings = SERVICES["prefect"]["environment"]
+    assert f"{settings['PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS']}/api" == settings["PREFECT_SERVER_UI_API_URL"]
+    template = json.loads((ROOT / SERVICES["bootstrap"]["environment"]["PREFLOW_POOL_TEMPLATE"]).read_text())
+    assert template["variables"] == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert not {"command", "env"} & set(template["job_configuration"])
 
 
 @needs_kubectl

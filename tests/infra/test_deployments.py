@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flows import env
-from flows.settings import profile_names
+from flows.profile import profile_names
 from tests.house.tree import ROOT
 from tests.k8s.manifests import job_template
 

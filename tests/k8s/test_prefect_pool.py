@@ -96,8 +96,17 @@ def test_variables_reach_the_environment_and_a_deployment_can_add_to_it() -> Non
     assert environment(job(image=IMAGE))["PREFLOW_REMOTE"] == "s3://preflow/dvc"
 
 
-@pytest.mark.parametrize("values", [{}, {"image": ""}, {"image": IMAGE, "image_pull_policy": "Sometimes"}])
-def test_a_deployment_that_cannot_work_is_refused(values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"image": ""},
+        {"image": IMAGE, "image_pull_policy": "Sometimes"},
+        {"image": IMAGE, "command": "sh -c ..."},
+        {"image": IMAGE, "job_manifest": {}},
+    ],
+)
+def test_a_deployment_that_cannot_work_or_brings_its_own_command_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         job(**values)
 

@@ -105,10 +105,10 @@ def test_loss_is_the_mean_over_tokens() -> None:
     model = build_model(tokenizer, SIZE, seed=0).eval()
     rows = [Sequence([5], [6, 7, 8, 9, 10, 11]), Sequence([5], [12, 1])]
     task = language_modeling(rows, torch.device("cpu"))
-    assert task.constants is not None
+    assert task.statistics is not None
     with torch.no_grad():
         quantities = task.forward(model, rows)
-        quantities["mean_tokens"] = torch.tensor(task.constants(model, [0, 1])["mean_tokens"])
+        quantities["mean_tokens"] = torch.tensor(task.statistics(model, [0, 1], {})[0]["mean_tokens"])
         losses = task.loss(quantities)
         total = 0.0
         for row in rows:

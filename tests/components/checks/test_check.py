@@ -8,26 +8,66 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from components.checks import check as checks
-from components.checks.check import CHECKS, Project, compare_graphs
+from components.checks.check import CHECKS, Project
 from components.checks.docs import component_readme, components_table
+from components.checks.pipelines import pipelines
 from components.errors import PreflowError
 
-PARAMS = "toy: {times: 1, inner: {suffix: '.'}, fail: ''}\n"
+PARAMS = "toy: {times: 1, inner: {suffix: '.'}, fail: ''}\nshared: {any: [1]}\n"
 DVC = """\
+# The graph of the flow `small`, stage by stage: `dvc repro` runs what changed, `dvc dag` draws it.
+# Two toys.
+# Written by `python -m components check --write`; to change it, change the flow.
 stages:
   toy:
+    desc: 'Write: texts'
     cmd: >-
       python -m components run toy --params params.yaml
-      --in texts=data/texts --out out=made/toy/out --out twin=made/toy/twin
-    deps: [components/toy/component.yaml, data/texts]
-    params: [toy]
-    outs: [made/toy/out, made/toy/twin]
-    metrics: [{made/toy/out.record.json: {cache: false}}]
-  report:
-    cmd: echo not a component
+      --in texts=data/texts
+      --in texts=data/more
+      --out out=artifacts/small/toy/out
+      --out twin=artifacts/small/toy/twin
+    deps:
+      - components/toy/component.yaml
+      - data/texts
+      - data/more
+    params:
+      - toy
+    outs:
+      - artifacts/small/toy/out
+      - artifacts/small/toy/twin
+    metrics:
+      - artifacts/small/toy/out.record.json:
+          cache: false
+
+  toy_2:
+    desc: Write them again.
+    cmd: >-
+      python -m components run toy --params params.yaml:again
+      --in texts=artifacts/small/toy/twin
+      --in head=artifacts/small/toy/twin
+      --out out=artifacts/small/toy_2/out
+      --out twin=artifacts/small/toy_2/twin
+    deps:
+      - components/toy/component.yaml
+      - artifacts/small/toy/twin
+    params:
+      - again
+    outs:
+      - artifacts/small/toy_2/out
+      - artifacts/small/toy_2/twin
+    metrics:
+      - artifacts/small/toy_2/out.record.json:
+          cache: false
 """
+STEPS = [
+    {"step": "toy", "component": "toy", "section": "toy", "doc": "Write: texts",
+     "inputs": {"texts": ["external:data/texts", "external:data/more"]}},
+    {"step": "toy_2", "component": "toy", "section": "again", "doc": "Write them again.",
+     "inputs": {"texts": ["toy.twin"], "head": ["toy.twin"]}},
+]  # fmt: skip
 TABLES = """\
 from components.contract.table import Table
 TOYS = Table("toys", "toy", "components.toy.rows", "Toys.")
@@ -37,8 +77,18 @@ ROWS = '@TOYS.row(method="X-01")\ndef top(*, spin: Positive = 1.0):\n    """It s
 PROFILE = "summary: more\nparams: {toy: {times: 3}}\n"
 
 
+def catalogue(*steps: dict[str, Any], sections: tuple[str, ...] = ("toy",)) -> dict[str, Any]:
+    """What `python -m flows.catalogue` prints of a project with one flow."""
+    flow = {"pipeline": "dvc.yaml", "summary": "Two toys.", "steps": list(steps)}
+    loose: dict[str, Any] = {"pipeline": "", "summary": "In no dvc.yaml.", "steps": []}
+    return {"flows": {"small": flow, "loose": loose}, "sections": dict.fromkeys(sections, "toy")}
+
+
 def write_project(root: Path) -> None:
-    for name, text in {"params.yaml": PARAMS, "dvc.yaml": DVC, "flows/profiles/more.yaml": PROFILE}.items():
+    """One step of a toy, with its profile, and flows that say so."""
+    say = f"import json\nprint(json.dumps({catalogue(STEPS[0])!r}))\n"
+    files = {"params.yaml": PARAMS, "flows/profiles/more.yaml": PROFILE, "flows/catalogue.py": say}
+    for name, text in {**files, "flows/__init__.py": "", "dvc.yaml": DVC[: DVC.index("\n  toy_2")]}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
 
@@ -102,41 +152,14 @@ def _problems(name: str, root: Path) -> list[str]:
         ("params.yaml", "params.yaml", "times: 1, ", "", "params.yaml: toy.times is missing"),
         ("params.yaml", "params.yaml", "{suffix: '.'}", "{}", "params.yaml: toy.inner.suffix is missing"),
         ("params.yaml", "params.yaml", "times: 1", "tims: 1", "unknown key 'tims'. Did you mean 'times'?"),
-        ("params.yaml", "params.yaml", "toy:", "toyy:", "section 'toyy' fits no component. Did you mean 'toy'?"),
-        ("params.yaml", "params.yaml", "toy:", "toyy:", "params.yaml: no section 'toy'. Add one."),
-        ("dvc.yaml", "dvc.yaml", "run toy", "run tyo", "dvc.yaml stage toy: no component 'tyo'. Did you mean 'toy'?"),
-        (
-            "dvc.yaml",
-            "dvc.yaml",
-            "--in texts",
-            "--in text",
-            "stage toy: --in text: no such port. Did you mean 'texts'?",
-        ),
-        ("dvc.yaml", "dvc.yaml", "--in texts=data/texts", "", "port 'texts' is not passed. Add --in texts=PATH"),
-        ("dvc.yaml", "dvc.yaml", "--out twin=made/toy/twin", "", "port 'twin' is not passed. Add --out twin=PATH"),
-        (
-            "dvc.yaml",
-            "dvc.yaml",
-            "--in texts",
-            "--in head=a --in head=b --in texts",
-            "--in head takes one artifact (got 2)",
-        ),
-        ("dvc.yaml", "dvc.yaml", ", data/texts]", "]", "deps lacks data/texts"),
-        ("dvc.yaml", "dvc.yaml", "components/toy/component.yaml, ", "", "deps lacks components/toy/component.yaml"),
-        ("dvc.yaml", "dvc.yaml", ", made/toy/twin]", "]", "outs lacks made/toy/twin"),
-        ("dvc.yaml", "dvc.yaml", "params: [toy]", "params: [toy.times]", "params lacks 'toy' (got ['toy.times'])"),
-        ("dvc.yaml", "dvc.yaml", "--params params.yaml", "--params params.yaml:other", "params lacks 'other'"),
-        (
-            "dvc.yaml",
-            "dvc.yaml",
-            "params.yaml\n",
-            "params.yaml --set times=2\n",
-            "--set times=2 hides a value from DVC",
-        ),
-        ("dvc.yaml", "dvc.yaml", "--in texts=", "--inn texts=", "its command is not understood"),
-        ("dvc.yaml", "dvc.yaml", "data/texts]", "'data/${texts}']", "must be written out"),
-        ("dvc.yaml", "dvc.yaml", "stages:", "stage:", "must have a mapping `stages`"),
+        ("params.yaml", "params.yaml", "toy:", "toyy:", "no step reads section 'toyy'. Did you mean 'toy'?"),
+        ("params.yaml", "params.yaml", "toy:", "toyy:", "params.yaml: no section 'toy', which toy reads. Add it."),
+        ("dvc.yaml", "dvc.yaml", "run toy", "run tyo", "dvc.yaml: is not the graph of its flow at toy. Run `python"),
+        ("dvc.yaml", "dvc.yaml", "      - data/more\n", "", "is not the graph of its flow at toy. Run"),
+        ("dvc.yaml", "dvc.yaml", "  toy:", "  tyo:", "is not the graph of its flow at toy, tyo. Run"),
+        ("dvc.yaml", "dvc.yaml", "# Two", "# Too", "dvc.yaml: is not the graph of its flow. Run"),
         ("dvc.yaml", "dvc.yaml", "  toy:\n", "  toy: [\n", "not valid YAML"),
+        ("dvc.yaml", "flows/catalogue.py", "json.dumps", "json.dunps", "flows: `python -m flows.catalogue` failed (A"),
         ("profiles", "flows/profiles/more.yaml", "times: 3", "tims: 3", "profile more: toy: unknown key 'tims'"),
         ("profiles", "flows/profiles/more.yaml", "toy:", "tyo:", "profile more: no section 'tyo'. Did you mean 'toy'?"),
     ],
@@ -157,39 +180,29 @@ def test_parameters_have_at_most_15_fields(root: Path) -> None:
     ]
 
 
-def test_a_stage_may_have_another_name_than_its_component(root: Path) -> None:
-    text = DVC.replace("  toy:\n", "  again:\n").replace("--params params.yaml", "--params params.yaml:again")
-    (root / "dvc.yaml").write_text(text.replace("params: [toy]", "params: [again]"))
-    (root / "params.yaml").write_text(PARAMS.replace("toy", "again"))
-    assert [problem for name in ("params.yaml", "dvc.yaml") for problem in CHECKS[name](Project(root))] == []
+def test_dvc_yaml_is_the_graph_of_the_flow_with_sections_and_inputs_as_they_are(root: Path) -> None:
+    assert pipelines(catalogue(*STEPS), Project(root).specs) == {"dvc.yaml": DVC}
 
 
-def _node(step: str, component: str = "toy", **inputs: list[str]) -> dict[str, Any]:
-    return {"step": step, "component": component, "inputs": inputs}
+def test_the_pipeline_of_another_flow_lies_in_a_folder_and_works_from_the_top(root: Path) -> None:
+    more = catalogue(*STEPS)
+    more["flows"]["small"]["pipeline"] = "pipelines/small/dvc.yaml"
+    text = pipelines(more, Project(root).specs)["pipelines/small/dvc.yaml"]
+    assert "`dvc repro pipelines/small/dvc.yaml` runs what changed" in text
+    assert [stage.pop("wdir") for stage in yaml.safe_load(text)["stages"].values()] == ["../.."] * 2
 
 
-@pytest.mark.parametrize(
-    ("flow", "dvc", "sentence"),
-    [
-        ([_node("a"), _node("b")], [_node("a")], "step b: is in the flow align but not in dvc.yaml"),
-        ([_node("a")], [_node("a"), _node("b")], "stage b: is in dvc.yaml but not in the flow align"),
-        ([_node("a")], [_node("a", "other")], "step a: runs toy in the flow, other in dvc.yaml"),
-        (
-            [_node("a", x=["b.out"])],
-            [_node("a", x=["c.out"])],
-            "step a, input x: the flow connects ['b.out'], dvc.yaml ['c.out']",
-        ),
-        ([_node("a", x=["b.out"])], [_node("a")], "step a, input x: the flow connects ['b.out'], dvc.yaml []"),
-        ([_node("a", x=["b.o", "b.o"])], [_node("a", x=["b.o"])], "input x"),
-    ],
-)
-def test_two_graphs_that_differ(flow: list[dict[str, Any]], dvc: list[dict[str, Any]], sentence: str) -> None:
-    assert [sentence in problem for problem in compare_graphs(flow, dvc)] == [True]
-
-
-def test_two_graphs_that_agree_in_another_order() -> None:
-    flow = [_node("a"), _node("b", x=["a.o", "a.p"])]
-    assert compare_graphs(flow, [_node("b", x=["a.p", "a.o"]), _node("a")]) == []
+def test_a_section_is_read_by_the_component_that_the_flows_say(root: Path) -> None:
+    project = Project(root)
+    project.catalogue = catalogue(*STEPS, sections=("again",))
+    assert CHECKS["params.yaml"](project) == [
+        "params.yaml: no step reads section 'toy'. Known: again.",
+        "params.yaml: no section 'again', which toy reads. Add it.",
+    ]
+    (root / "params.yaml").write_text(PARAMS.replace("toy", "again").replace("times: 1, ", ""))
+    project = Project(root)
+    project.catalogue = catalogue(*STEPS, sections=("again",))
+    assert CHECKS["params.yaml"](project) == ["params.yaml: again.times is missing. Write its default there."]
 
 
 def test_the_readme_says_what_the_spec_and_the_parameters_say(root: Path) -> None:
@@ -213,9 +226,6 @@ def whole(project: Path) -> Path:
     write_project(project)
     (project / "components" / "methods" / "tables.py").write_text(TABLES)
     (project / "components" / "toy" / "rows.py").write_text(ROWS)
-    (project / "flows" / "__init__.py").write_text("")
-    edges = checks.edges(checks.read_stages(project / "dvc.yaml"))
-    (project / "flows" / "graph.py").write_text(f"import json\nprint(json.dumps({edges!r}))\n")
     return project
 
 
@@ -226,9 +236,11 @@ def test_generated_pages_are_checked_and_rewritten(
     assert first.returncode == 2
     for page in ("components/toy/README.md", "docs/components.md", "docs/toys.md"):
         assert f"{page}: is missing. Run `python -m components check --write`." in first.stdout
+    (whole / "dvc.yaml").unlink()
     written = cli("check", "--write")
     assert written.returncode == 0, written.stdout + written.stderr
     assert "wrote    components/toy/README.md" in written.stdout
+    assert "wrote    dvc.yaml" in written.stdout
     assert written.stdout.splitlines()[-1] == "1 components agree"
     again = cli("check", "--write")
     assert "wrote" not in again.stdout
@@ -240,7 +252,7 @@ def test_generated_pages_are_checked_and_rewritten(
 @pytest.mark.parametrize(
     ("file", "text", "sentence"),
     [
-        ("flows/graph.py", "import no_such_thing\n", "flow align: cannot compare it with dvc.yaml"),
+        ("flows/catalogue.py", "import no_such_thing\n", "flows: `python -m flows.catalogue` failed"),
         ("components/toy/rows.py", ROWS.replace("Positive", "complex"), "annotation of a knob cannot be read"),
         ("components/toy/rows.py", ROWS.replace("Positive", "float"), "toys top: knob 'spin' has no range"),
     ],

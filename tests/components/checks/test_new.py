@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 
 from components.checks.new import scaffold
 from components.errors import SpecError
+from tests.components.checks.test_check import STEPS, catalogue, write_project
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +27,11 @@ def test_a_new_component_runs_its_tests_and_passes_check_and_lint(
         shutil.copyfile(ROOT / name, project / name)
     said = cli("new", "fresh_idea")
     assert said.returncode == 0, said.stderr
-    for words in ("params.yaml", "dvc.yaml", "Proof: python -m pytest tests/components/fresh_idea"):
+    for words in (
+        "params.yaml",
+        "feedback: [human_feedback, fresh_idea]",
+        "Proof: python -m pytest tests/components/fresh_idea",
+    ):
         assert words in said.stdout
     tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/components/fresh_idea"]
     for command in (
@@ -36,10 +42,13 @@ def test_a_new_component_runs_its_tests_and_passes_check_and_lint(
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    section, _, stage = said.stdout.split("watches:\n")[1].partition("\n\n2.")
-    stage = stage.split("flows/align.py:\n")[1].split("\n\n")[0]
-    (project / "params.yaml").write_text(section + "\ntoy: {times: 1, inner: {suffix: '.'}, fail: ''}\n")
-    (project / "dvc.yaml").write_text("stages:\n" + stage + "\n")
+    section = said.stdout.split("watches:\n")[1].partition("\n\n2.")[0]
+    write_project(project)
+    with (project / "params.yaml").open("a") as file:
+        file.write(section + "\n")
+    sections = {"toy": "toy", "fresh_idea": "fresh_idea"}
+    with (project / "flows" / "catalogue.py").open("w") as file:
+        file.write(f"print({json.dumps(json.dumps(catalogue(STEPS[0]) | {'sections': sections}))})\n")
     lines = cli("check").stdout.splitlines()
     for name in ("component.yaml", "run.py", "params.py", "params.yaml", "dvc.yaml"):
         assert any(line.startswith(f"ok       {name} ") for line in lines), lines

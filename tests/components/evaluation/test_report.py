@@ -4,47 +4,57 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from components.contract.params import build
-from components.evaluation.examples import Evidence, example, selections
+from components.evaluation import witnesses
+from components.evaluation.examples import example, selections
 from components.evaluation.findings import detectable, findings, verdict
-from components.evaluation.measure import Table
-from components.evaluation.params import Params
 from components.evaluation.plots import COLORS, curve, forest
 from components.evaluation.report import Page, headline, render
-from components.evaluation.run import measure_all
-from tests.components.evaluation.world import fake_evidence, fake_system
+from components.evaluation.slices import slice_rows
+from components.evaluation.tables import headlines
+from components.evaluation.witnesses import Given
+from components.measures.evidence import Evidence, Testimony
+from components.measures.table import everything
+from components.measures.take import Results, take
+from tests.components.evaluation.world import World, evidence
 
-PARAMS = build(Params, {"resamples": 100, "use_judge": True}, "params")
 SCRIPT = "<script>alert('x')</script><img src=http://evil.example/a.png>"
+ALONE = ("candidate", "reference", "dataset", "policy")
 
 
-def _page(evidence: Evidence) -> Page:
+def _page(found: Evidence) -> Page:
     return Page(
         identity="f" * 32,
         provenance=[{"port": "policy", "id": "a" * 32, "made_by": "policy_optimization@1", "known": True}],
         params='{"seed": 0}',
         training_log=[{"step": s, "loss": 1 / s, "rewards/accuracies": 0.5} for s in range(1, 30)],
-        sample=[example(evidence, i) for i in range(min(3, len(evidence.test.prompts)))],
-        selected=[vars(s) | {"rows": [example(evidence, i) for i in s.rows]} for s in selections(evidence)],
+        slices=slice_rows(found),
+        sample=[example(found, i) for i in range(min(3, len(found.test.prompts)))],
+        selected=[vars(s) | {"rows": [example(found, i) for i in s.rows]} for s in selections(found)],
         rule="conservative",
     )
 
 
-def _html(**how: object) -> str:
-    evidence = fake_evidence(**how)  # type: ignore[arg-type]
-    return render(evidence, measure_all(evidence, PARAMS), _page(evidence))
+def _html(found: Evidence) -> str:
+    return render(found, take(found, everything()), _page(found))
 
 
 @pytest.fixture(scope="module")
-def html() -> str:
-    return _html(spoil=SCRIPT)
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    world = World(tmp_path_factory.mktemp("world"), n_test=40, spoil=SCRIPT)
+    return evidence(world.ports, gold="simulated")
 
 
-def test_the_same_evaluation_gives_the_same_bytes(html: str) -> None:
-    assert _html(spoil=SCRIPT) == html
+@pytest.fixture(scope="module")
+def html(spoiled: Evidence) -> str:
+    return _html(spoiled)
+
+
+def test_the_same_evaluation_gives_the_same_bytes(html: str, spoiled: Evidence) -> None:
+    assert _html(spoiled) == html
 
 
 def test_what_models_wrote_is_escaped(html: str) -> None:
@@ -81,14 +91,14 @@ def test_no_clock_host_or_path_in_the_page(html: str) -> None:
     assert not re.search(r"\b20\d\d-\d\d-\d\d|/home/|/tmp/|/(root|var)/", html)
 
 
-def test_a_page_without_any_scorer_still_says_what_it_can() -> None:
-    page = _html(scored=False)
+def test_a_page_without_any_scorer_still_says_what_it_can(tmp_path: Path) -> None:
+    page = _html(evidence(World(tmp_path / "world").only(*ALONE)))
     assert "No scorer compared the candidate with anything" in page
     assert "Answer length" in page
 
 
-def test_a_single_prompt_renders() -> None:
-    assert "Evaluation report" in _html(n=1)
+def test_a_single_prompt_renders(tmp_path: Path) -> None:
+    assert "Evaluation report" in _html(evidence(World(tmp_path / "world", n_test=1).ports))
 
 
 def test_random_and_selected_examples_stand_apart(html: str) -> None:
@@ -109,16 +119,18 @@ def test_no_interval_is_no_verdict() -> None:
     assert verdict(None) == verdict({"value": 1.0, "n": 1, "ci_low": None, "ci_high": None}) == "no verdict"
 
 
-def test_scorers_that_differ_are_not_averaged_in_the_headline() -> None:
-    evidence = fake_evidence(n=10)
-    table = Table()
-    for contest, low in zip(evidence.contests, (0.6, 0.6, 0.3), strict=True):
-        table.metrics[contest.metric] = {"value": 0.5, "n": 10, "ci_low": low, "ci_high": 0.7}
-    text = headline(evidence, table)
+def test_scorers_that_differ_are_not_averaged_in_the_headline(tmp_path: Path) -> None:
+    ports = World(tmp_path / "world").only(*ALONE, "scores", "verdicts")
+    found = evidence({**ports, "verdicts": ports["verdicts"][:1]}, gold="simulated")
+    results = take(found, everything())
+    for witness, low in (("reward_model", 0.6), ("judge", 0.6), ("gold", 0.3)):
+        row = {"value": 0.5, "n": 10, "ci_low": low, "ci_high": 0.7}
+        results.metrics[f"win_rate.{witness}.vs_reference"] = row  # type: ignore[assignment]
+    text = headline(found, results)
     assert text == "Better than the reference (reward model, judge), no clear difference (known truth)."
-    assert any("the known truth does not clearly" in finding.text for finding in findings(evidence, table))
-    table.metrics[evidence.contests[2].metric]["ci_low"] = 0.6
-    assert headline(evidence, table) == "Better than the reference."
+    assert any("the known truth does not clearly" in finding.text for finding in findings(found, results))
+    results.metrics["win_rate.gold.vs_reference"]["ci_low"] = 0.6
+    assert headline(found, results) == "Better than the reference."
 
 
 def test_785_prompts_detect_five_points() -> None:
@@ -126,26 +138,70 @@ def test_785_prompts_detect_five_points() -> None:
     assert detectable(785) == pytest.approx(0.05, abs=1e-4)
 
 
-def _warnings(evidence: Evidence) -> str:
-    return " ".join(f.text for f in findings(evidence, measure_all(evidence, PARAMS)) if f.level == "warn")
+def _warnings(found: Evidence) -> str:
+    return " ".join(f.text for f in findings(found, take(found, everything())) if f.level == "warn")
 
 
-def test_a_clean_evaluation_has_no_warning_about_leaks_lengths_or_cuts() -> None:
-    text = _warnings(fake_evidence(n=120))
-    assert not re.search(r"train split|times as long|cut at", text)
+def test_ordinary_answers_give_no_warning_about_leaks_or_cuts(tmp_path: Path) -> None:
+    text = _warnings(evidence(World(tmp_path / "world", n_test=40).ports))
+    assert not re.search(r"train split|13 words|cut at", text)
+    assert re.search(r"\d+ of the test comparisons hold a completion that does not continue", text), "not all are clean"
 
 
-def test_leaks_long_and_cut_answers_are_pointed_out() -> None:
-    evidence = fake_evidence(n=20)
-    candidate = fake_system("candidate", [text + " and so on" * 20 for text in evidence.systems["candidate"].texts])
-    candidate.answers = [replace(answer, finish="length") for answer in candidate.answers]
-    candidate.chosen_logps = candidate.rejected_logps = [-1.0] * 20
-    candidate.chosen_lengths = candidate.rejected_lengths = [4] * 20
-    leaky = replace(evidence.test, leaked=[True] + [False] * 19)
-    text = _warnings(replace(evidence, test=leaky, systems=evidence.systems | {"candidate": candidate}))
-    assert "1 of 20 test prompts also stand in the train split" in text
+def test_leaks_long_and_cut_answers_are_pointed_out(tmp_path: Path) -> None:
+    found = evidence(World(tmp_path / "world").ports)
+    own = found.systems["candidate"]
+    long = [replace(s, finish="length", token_ids=s.token_ids * 3, logprobs=s.logprobs * 3) for s in own.samples]
+    leaky = replace(found.test, leaked=[True, *found.test.leaked[1:]])
+    systems = {**found.systems, "candidate": replace(own, samples=long)}
+    text = _warnings(replace(found, test=leaky, systems=systems))
+    assert "1 of 12 test prompts also stand in the train split" in text
     assert "times as long as the reference's" in text
     assert "100.0% of the candidate's answers were cut" in text
+
+
+def test_a_number_outside_the_range_of_its_measure_is_a_warning(tmp_path: Path) -> None:
+    """Margins of a random reward model are no probabilities; the sentence is the measure's."""
+    found = evidence(World(tmp_path / "world").ports)
+    results = take(found, everything())
+    results.metrics["reward_model.ece10"]["value"] = 0.09
+    said = [finding.text for finding in findings(found, results)]
+    assert "The reward model's margins are no probabilities: calibration error 0.09." in said
+    results.metrics["reward_model.ece10"]["value"] = 0.07
+    assert not [f.text for f in findings(found, results) if "no probabilities" in f.text]
+
+
+def test_every_table_cell_and_card_is_of_a_measure(html: str, spoiled: Evidence) -> None:
+    """What the page prints is what the metrics hold, under the rows' labels."""
+    results = take(spoiled, everything())
+    for measure in ("accuracy", "length_mean", "position_consistency", "gain", "kl_sequence_k1"):
+        _, taken = next(results.at(measure))
+        assert taken.place.words(taken.row.facts["label"]) in html, measure
+    assert f"{results.metrics['reward_model.accuracy']['value']:.1%}" in html
+    assert "KL to the reference" in html
+    assert "Reward model accuracy" in html
+
+
+def test_a_fourth_scorer_touches_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more reader: win rates, health, headline, cards, plots, findings and slices are there."""
+
+    def panel(given: Given) -> Testimony:
+        wins = {answers.name: [1.0] * len(answers.samples) for answers in given.opponents}
+        scores = {name: [float(len(t)) for t in answers.texts] for name, answers in given.systems.items()}
+        return Testimony("panel", "panel of experts", ("wins", "side_scores", "scores"), wins, scores)
+
+    monkeypatch.setattr(witnesses, "READERS", (*witnesses.READERS, panel))
+    found = evidence(World(tmp_path / "world").ports)
+    results: Results = take(found, everything())
+    assert results.metrics["win_rate.panel.vs_champion"]["value"] == 1.0
+    assert "gain.panel.vs_reference" in results.metrics
+    labels = {line["metric"]: line["label"] for line in headlines(results)}
+    assert labels["win_rate.panel.vs_reference"] == "win rate over base (panel of experts)"
+    page = _html(found)
+    assert "panel of experts, vs reference" in page
+    assert "better than the reference" in headline(found, results).lower()
+    assert [row for row in slice_rows(found) if row["metric"] == "win_rate.panel.vs_reference"]
+    assert any("panel of experts" in selection.title for selection in selections(found))
 
 
 def test_plots_are_deterministic_and_hold_no_foreign_names() -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two rows of quantities and the loss of each, at `knobs`. `start`: the loss where policy equals reference."""
+    """Two rows of quantities and the loss of each, at `knobs`. `start`: the loss(es) where policy equals reference.
 
-    given: dict[str, list[float]]
+    Quantities with more axes are nested lists, padded; masks are written as 0 and 1.
+    """
+
+    given: dict[str, list[Any]]
     expect: list[float]
     knobs: dict[str, float] = field(default_factory=dict)
-    start: float | None = None
+    start: float | list[float] | None = None
 
 
 SUMS = {"chosen_logps": [-10.0, -20.0], "rejected_logps": [-12.0, -18.0]}
@@ -77,6 +81,105 @@ CASES: dict[str, list[Case]] = {
             [0.950042, 1.0],
             {"undesirable_weight": 2.0},
             start=1.0,
+        ),
+    ],
+    "simpo": [
+        # row 1: 2 (-2 + 2) - 1 = -1: softplus(1) = 1.313262; row 2: 2 (-2.5 + 4.5) - 1 = 3: softplus(-3) = .048587
+        Case({**SUMS, **LENGTHS}, [1.313262, 0.048587]),
+    ],
+    "plackett_luce": [
+        # s = [1, .2, -.5]: logsumexp 1.514295 - 1 = .514295; logsumexp(.2, -.5) = .603186 - .2 = .403186; sum .917481
+        # row 2: two sequences, s = [.3, .1] (the third is padding): softplus(-.2) = .598139
+        Case(
+            {
+                "listed_logps": [[-9.0, -9.8, -10.5], [-1.7, -1.9, 7.0]],
+                "listed_ref_logps": [[-10.0, -10.0, -10.0], [-2.0, -2.0, 3.0]],
+                "listed_tiers": [[0, 1, 2], [0, 1, 0]],
+                "listed_mask": [[1, 1, 1], [1, 1, 0]],
+            },
+            [0.917481, 0.598139],
+            {"beta": 1.0},
+            start=[math.log(6), math.log(2)],
+        ),
+        # tied best: 2 logsumexp(1, .2, -.5) - 1.2; tied worst: logsumexp - 1
+        Case(
+            {
+                "listed_logps": [[1.0, 0.2, -0.5], [1.0, 0.2, -0.5]],
+                "listed_ref_logps": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+                "listed_tiers": [[0, 0, 1], [0, 1, 1]],
+                "listed_mask": [[1, 1, 1], [1, 1, 1]],
+            },
+            [1.828590, 0.514295],
+            {"beta": 1.0},
+            start=[2 * math.log(3), math.log(3)],
+        ),
+    ],
+    "unlikelihood": [
+        # row 1: w tokens -1, -2: 1.5; l token p = .25: -log(.75) = .287682
+        # row 2: w token -1: 1; l tokens p = .25 and .5: (.287682 + .693147) / 2 = .490415
+        Case(
+            {
+                "chosen_token_logps": [[-1.0, -2.0], [-1.0, 3.0]],
+                "chosen_token_mask": [[1, 1], [1, 0]],
+                "rejected_token_logps": [[math.log(0.25), 3.0], [math.log(0.25), math.log(0.5)]],
+                "rejected_token_mask": [[1, 0], [1, 1]],
+            },
+            [1.787682, 1.490415],
+        ),
+        # alpha 2
+        Case(
+            {
+                "chosen_token_logps": [[-1.0, -2.0], [-1.0, 3.0]],
+                "chosen_token_mask": [[1, 1], [1, 0]],
+                "rejected_token_logps": [[math.log(0.25), 3.0], [math.log(0.25), math.log(0.5)]],
+                "rejected_token_mask": [[1, 0], [1, 1]],
+            },
+            [2.075364, 1.980829],
+            {"alpha": 2.0},
+        ),
+    ],
+    "tdpo2": [
+        # fixture F4, one token, V = 2, ref .5/.5, pi_w(y) = .7, pi_l(y) = .6: h = log(.7/.5) - log(.6/.5) = .154151;
+        # D_w = .5 log(.5/.7) + .5 log(.5/.3) = .087177, D_l = .5 log(.5/.6) + .5 log(.5/.4) = .020411;
+        # h - .5 (D_l - D_w) = .187534: softplus(-.0187534) = .683814
+        # row 2: h = -1.5, D_w = .2 + .3, D_l = 1 (+ padding): -1.5 - .5 * .5 = -1.75: softplus(.175) = .784470
+        Case(
+            {
+                "chosen_logps": [math.log(0.7), -20.0],
+                "rejected_logps": [math.log(0.6), -18.0],
+                "chosen_ref_logps": [math.log(0.5), -19.0],
+                "rejected_ref_logps": [math.log(0.5), -18.5],
+                "chosen_vocab_kl": [[0.087177, 5.0], [0.2, 0.3]],
+                "chosen_token_mask": [[1, 0], [1, 1]],
+                "rejected_vocab_kl": [[0.020411, 5.0], [1.0, 5.0]],
+                "rejected_token_mask": [[1, 0], [1, 0]],
+            },
+            [0.683814, 0.784470],
+            start=math.log(2),
+        ),
+    ],
+    "bco": [
+        # beta (lr - mean) = .1 ([1, -1] - .5) = [.05, -.15]: softplus(-.05) = .668460, softplus(.15) = .770957
+        Case(
+            {
+                "completion_logps": [-10.0, -20.0],
+                "completion_ref_logps": [-11.0, -19.0],
+                "desirable": [1.0, 1.0],
+                "mean_log_ratio": [0.5, 0.5],
+            },
+            [0.668460, 0.770957],
+            start=math.log(2),
+        ),
+        # undesirable: softplus(.05), softplus(-.15)
+        Case(
+            {
+                "completion_logps": [-10.0, -20.0],
+                "completion_ref_logps": [-11.0, -19.0],
+                "desirable": [0.0, 0.0],
+                "mean_log_ratio": [0.5, 0.5],
+            },
+            [0.718460, 0.620957],
+            start=math.log(2),
         ),
     ],
     "bradley_terry": [

@@ -1,90 +1,55 @@
-"""Scoring layouts, the reference cache, the reference point, the metrics: each against values worked by hand."""
+"""The reference cache, the check before step 0, the metrics: each against values worked by hand."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from components.contract import Choice
 from components.errors import ArtifactError, ParamsError
-from components.policy_optimization import reference
-from components.policy_optimization.data import Example
-from components.policy_optimization.metrics import batch_means, estimates
-from components.policy_optimization.mismatched import examples as mismatched_examples
-from components.policy_optimization.mismatched import reference_point, rotation
-from components.policy_optimization.objective import resolve
+from components.objectives import Objective, resolve
+from components.policy_optimization.metrics import batch_means, estimates, report, wanted
 from components.policy_optimization.prepare import check_step_zero
-from components.policy_optimization.scoring import Scorer, share_prompts
+from components.sequences import Example, Sequence
+from components.training import precomputed
 from components.training.params import Compute
+from components.training.references import Precomputed, as_values
+from components.training.scorer import Scorer
 from tests.components.training.helpers import pairs
 from tests.tiny import tiny_model, tiny_tokenizer
 
-GIVEN = {"preference_probability": 1.0, "margin": 0.0}
-EXAMPLES = [Example(p, (w, r), 1.0, str(i), GIVEN) for i, (p, w, r) in enumerate(pairs(9, longest=20))]
-APART = Scorer(shared=False, device=torch.device("cpu"), precision="fp32", budget=200)
-TOGETHER = replace(APART, shared=True)
+EXAMPLES = [
+    Example((Sequence(p, w, "chosen"), Sequence(p, r, "rejected")), {}, 1.0, str(i))
+    for i, (p, w, r) in enumerate(pairs(9, longest=20))
+]
+SCORER = Scorer(shared=False, device=torch.device("cpu"), precision="fp32", budget=200)
 
 
-def test_both_layouts_and_any_budget_give_the_same_numbers() -> None:
-    model = tiny_model()
-    plain = APART.sums(model, EXAMPLES)
-    assert plain.shape == (2, 9)
-    np.testing.assert_allclose(TOGETHER.sums(model, EXAMPLES), plain, atol=1e-5, rtol=1e-6)
-    np.testing.assert_allclose(replace(APART, budget=1).sums(model, EXAMPLES), plain, atol=1e-5, rtol=1e-6)
-
-
-def test_quantities_have_one_value_per_example_and_carry_what_was_given() -> None:
-    found = TOGETHER.quantities(tiny_model(), EXAMPLES[:3], ("chosen", "rejected"))
-    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == dict.fromkeys(
-        ["chosen_logps", "rejected_logps", "chosen_lengths", "rejected_lengths", *GIVEN], (3,)
-    )
-    assert found["rejected_lengths"].tolist() == [len(e.completions[1]) for e in EXAMPLES[:3]]
-
-
-def test_prompts_are_shared_where_that_saves_a_fifth() -> None:
-    model = tiny_model()
-    long = [Example([7] * 20, ([8] * 4, [9] * 4), 1.0, "", GIVEN)] * 4  # 48 tokens apart, 28 together
-    short = [Example([7] * 2, ([8] * 20, [9] * 20), 1.0, "", GIVEN)] * 4  # 44 apart, 42 together
-    assert share_prompts("auto", model, long)
-    assert not share_prompts("auto", model, short)
-    assert share_prompts("always", model, short)
-    assert not share_prompts("never", model, long)
-    assert not share_prompts("always", model, [replace(e, completions=e.completions[:1]) for e in long])
-
-
-def test_a_model_that_ignores_the_mask_is_not_given_shared_prompts(caplog: pytest.LogCaptureFixture) -> None:
-    model = tiny_model()
-    real = model.model.forward
-    model.model.forward = lambda **kwargs: real(**{**kwargs, "attention_mask": None, "position_ids": None})
-    assert not share_prompts("always", model, EXAMPLES)
-    assert "does not share prompts" in caplog.text
+def policy(name: str, **knobs: float) -> Objective:
+    return resolve(Choice(name, dict(knobs)), "policy")
 
 
 def test_ipo_does_not_change_when_both_completions_double_in_length() -> None:
     """A model without attention gives a repeated token the same log-probability everywhere: sums and lengths double."""
-    policy, other = tiny_model(seed=0), tiny_model(seed=1)
-    for model in (policy, other):
+    ours, other = tiny_model(seed=0), tiny_model(seed=1)
+    for model in (ours, other):
         for layer in model.model.layers:
             torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
 
     def loss(name: str, times: int) -> float:
-        example = Example([5, 9], ([9] * (3 * times), [9] * times + [9] * times), 1.0, "", GIVEN)
-        refs = other_sums(example)
-        found = APART.quantities(policy, [example.with_given(refs)], ("chosen", "rejected"))
-        return float(resolve(Choice(name, {"beta": 0.1})).losses(found).detach())
-
-    def other_sums(example: Example) -> dict[str, float]:
-        chosen, rejected = APART.sums(other, [example])[:, 0]
-        return {
-            "chosen_ref_logps": float(chosen),
-            "rejected_ref_logps": float(rejected) - 1.0 * len(example.completions[1]),
-        }
+        chosen, rejected = Sequence([5, 9], [9] * (3 * times), "chosen"), Sequence([5, 9], [9] * 2 * times, "rejected")
+        example = Example((chosen, rejected))
+        refs = SCORER.by_sequence(other, [example], "logps")[:, 0] - [0.0, len(rejected.completion_ids)]
+        values = {one.key: float(value) for one, value in zip(example.sequences, refs, strict=True)}
+        found = SCORER.quantities(ours, [example], policy(name).needs, {"ref": Precomputed(values)})
+        return float(policy(name, beta=0.1).losses(found).detach())
 
     assert loss("ipo", 1) == pytest.approx(loss("ipo", 2), rel=1e-4)
     assert loss("dpo", 1) != pytest.approx(loss("dpo", 2), rel=1e-2)
@@ -92,37 +57,16 @@ def test_ipo_does_not_change_when_both_completions_double_in_length() -> None:
 
 def test_step_zero_passes_for_its_own_reference_and_names_the_causes_for_another() -> None:
     model = tiny_model()
-    objective = resolve(Choice("dpo", {"beta": 0.1}))
+    work: Any = SimpleNamespace(scorer=SCORER, train=EXAMPLES)
 
-    def known(source: Any) -> list[Example]:
-        values = TOGETHER.sums(source, EXAMPLES)
-        return [
-            e.with_given({"chosen_ref_logps": float(w), "rejected_ref_logps": float(r)})
-            for e, w, r in zip(EXAMPLES, *values, strict=True)
-        ]
+    def known(source: Any) -> Precomputed:
+        shared = Scorer(shared=True, device=torch.device("cpu"), precision="fp32", budget=400)
+        found = {"train": shared.by_sequence(source, EXAMPLES, "logps")}
+        return Precomputed(as_values({"train": EXAMPLES}, found))
 
-    check_step_zero(APART, model, known(model), objective)
+    check_step_zero(work, model, known(model))
     with pytest.raises(ArtifactError, match=r"step 0: .* Likely causes: reference log-probabilities of another model"):
-        check_step_zero(APART, model, known(tiny_model(seed=1)), objective)
-
-
-def test_rotation_never_meets_itself() -> None:
-    assert rotation([4, 7, 5]) == [(4, 7), (7, 5), (5, 4)]  # a reversal would leave 7 with itself
-    with pytest.raises(ParamsError, match="got a batch of 1"):
-        rotation([3])
-
-
-def test_mismatched_examples_keep_the_prompt_and_take_the_other_completion() -> None:
-    single = [replace(e, completions=e.completions[:1]) for e in EXAMPLES[:2]]
-    found = mismatched_examples([(0, 1)], single)[0]
-    assert found.prompt_ids == single[0].prompt_ids
-    assert found.completions == single[1].completions
-
-
-def test_the_reference_point_is_a_mean_of_log_ratios_at_least_zero() -> None:
-    assert reference_point(np.array([[-1.0, -2.0]]), np.array([[-2.0, -4.0]])) == 1.5  # ((-1+2) + (-2+4)) / 2
-    assert reference_point(np.array([[-3.0]]), np.array([[-1.0]])) == 0.0
-    assert reference_point(np.array([[-1.0, np.nan]]), np.array([[-2.0, -4.0]])) == 1.0
+        check_step_zero(work, model, known(tiny_model(seed=1)))
 
 
 def cached(tmp_path: Path, **changes: Any) -> tuple[dict[str, np.ndarray], int]:
@@ -134,8 +78,8 @@ def cached(tmp_path: Path, **changes: Any) -> tuple[dict[str, np.ndarray], int]:
 
     sections = {"train": EXAMPLES, "validation": []}
     arguments = {"reference": "a" * 32, "dataset": "b" * 32, "max_length": 64, "compute": Compute(), **changes}
-    key = reference.cache_key(tokenizer=tiny_tokenizer(), scorer=APART, sections=sections, **arguments)
-    return reference.logprobs(load, APART, sections, key, tmp_path), calls[0]
+    key = precomputed.cache_key(tokenizer=tiny_tokenizer(), scorer=SCORER, sections=sections, **arguments)
+    return precomputed.logprobs(load, SCORER, sections, key, tmp_path), calls[0]
 
 
 def test_reference_log_probabilities_are_computed_once_per_key(tmp_path: Path) -> None:
@@ -161,7 +105,7 @@ def test_stale_and_incomplete_caches_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"stale \(got another reference\)"):
         cached(tmp_path)
     manifest["key"]["reference"] = "a" * 32
-    reference.write(folder, manifest["key"], {"train": np.zeros((2, 4), dtype=np.float32)})
+    precomputed.write(folder, manifest["key"], {"train": np.zeros((2, 4), dtype=np.float32)})
     with pytest.raises(ArtifactError, match=r"incomplete \(got \(2, 4\) for train, want \(2, 9\)\)"):
         cached(tmp_path)
 
@@ -170,14 +114,18 @@ def test_a_reference_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     broken = tiny_model()
     torch.nn.init.constant_(broken.lm_head.weight, float("nan"))
     with pytest.raises(ArtifactError, match=r"not finite \(got 18 of 18 in train\)"):
-        reference.logprobs(lambda: broken, APART, {"train": EXAMPLES}, {"key": 1}, tmp_path)
+        precomputed.logprobs(lambda: broken, SCORER, {"train": EXAMPLES}, {"key": 1}, tmp_path)
 
 
-def values(**columns: list[float]) -> dict[str, np.ndarray]:
-    return {name: np.array(column) for name, column in columns.items()}
+def tensors(**columns: Any) -> dict[str, Tensor]:
+    return {name: torch.tensor(column) for name, column in columns.items()}
 
 
-PAIR_VALUES = values(
+def line(quantities: dict[str, Tensor], objective: Objective) -> dict[str, float]:
+    return batch_means({name: value.numpy() for name, value in report(quantities, objective).items()})
+
+
+PAIR = tensors(
     chosen_logps=[-1.0, -4.0, -2.0],
     rejected_logps=[-3.0, -3.0, -2.0],
     chosen_ref_logps=[-2.0, -2.0, -2.0],
@@ -186,14 +134,12 @@ PAIR_VALUES = values(
     rejected_lengths=[1.0, 1.0, 1.0],
     preference_probability=[1.0, 1.0, 1.0],
     margin=[0.0, 0.0, 0.0],
-    loss=[0.5, 0.7, 0.9],
 )
 
 
 def test_pair_metrics_by_hand() -> None:
     """beta 0.1; chosen log-ratios 1, -2, 0 and rejected -1, 0, 0: margins 0.2, -0.2, 0: right, wrong, tie."""
-    line = batch_means(PAIR_VALUES, resolve(Choice("dpo", {"beta": 0.1})))
-    assert line == pytest.approx(
+    assert line(PAIR, policy("dpo", beta=0.1)) == pytest.approx(
         {
             "rewards/chosen": 0.1 * (1 - 2 + 0) / 3,
             "rewards/rejected": 0.1 * (-1 + 0 + 0) / 3,
@@ -208,51 +154,97 @@ def test_pair_metrics_by_hand() -> None:
 
 
 def test_a_labelled_tie_is_neither_right_nor_wrong() -> None:
-    soft = {**PAIR_VALUES, "preference_probability": np.array([1.0, 1.0, 0.5])}
-    assert batch_means(soft, resolve(Choice("dpo")))["rewards/accuracies"] == 0.5  # (1 + 0) / 2
+    soft = {**PAIR, "preference_probability": torch.tensor([1.0, 1.0, 0.5])}
+    assert line(soft, policy("dpo"))["rewards/accuracies"] == 0.5  # (1 + 0) / 2
 
 
-def test_log_odds_without_a_reference_by_hand() -> None:
+def test_rewards_are_what_the_objective_says_they_are() -> None:
+    """SimPO: beta S / n with beta 2 = 2 * (-.5, -2, -1): -7/3; IPO: beta (S - R) / n = .1 * (.5, -1, 0)."""
+    assert line(PAIR, policy("simpo", beta=2.0))["rewards/chosen"] == pytest.approx(-7 / 3)
+    assert line(PAIR, policy("ipo", beta=0.1))["rewards/chosen"] == pytest.approx(0.1 * (0.5 - 1) / 3)
+
+
+def test_orpo_logs_odds_as_its_reward() -> None:
     """Mean log-probabilities ln(1/2) and ln(1/4): odds 1 and 1/3, log odds ratio ln 3."""
-    free = values(
-        chosen_logps=[2 * np.log(0.5)],
-        rejected_logps=[np.log(0.25)],
+    free = tensors(
+        chosen_logps=[2 * float(np.log(0.5))],
+        rejected_logps=[float(np.log(0.25))],
         chosen_lengths=[2.0],
         rejected_lengths=[1.0],
         preference_probability=[1.0],
+        margin=[0.0],
     )
-    line = batch_means(free, resolve(Choice("orpo")))
-    assert line["log_odds_chosen"] == pytest.approx(np.log(3))
-    assert line["log_odds_ratio"] == pytest.approx(np.log(3 / 4))  # log sigmoid(ln 3) = ln(3 / (1 + 3))
-    assert "logratio/chosen_down" not in line
+    found = line(free, policy("orpo"))
+    assert found["rewards/chosen"] == pytest.approx(0.0, abs=1e-6)
+    assert found["rewards/margins"] == pytest.approx(np.log(3), rel=1e-5)
+    assert "logratio/chosen_down" not in found
+
+
+def test_an_objective_that_states_no_reward_logs_none() -> None:
+    tokens = {"chosen": PAIR["chosen_logps"], "rejected": PAIR["rejected_logps"]}
+    found = line({**PAIR, **tokens}, policy("unlikelihood"))
+    assert {"logps/chosen", "logps/rejected", "nll_loss"} <= set(found)
+    assert not any(name.startswith("rewards/") for name in found)
 
 
 def test_labelled_metrics_split_by_class_and_leave_out_a_missing_one() -> None:
-    rows = values(
+    rows = tensors(
         completion_logps=[-1.0, -3.0],
         completion_ref_logps=[-2.0, -2.0],
         completion_lengths=[2.0, 2.0],
         desirable=[1.0, 0.0],
         reference_kl=[0.25, 0.25],
     )
-    line = batch_means(rows, resolve(Choice("kto", {"beta": 0.1})))
-    assert line["rewards/chosen"] == pytest.approx(0.1)
-    assert line["rewards/rejected"] == pytest.approx(-0.1)
-    assert line["rewards/margins"] == pytest.approx(0.2)
-    assert line["kl"] == 0.25
-    one_class = batch_means({name: array[:1] for name, array in rows.items()}, resolve(Choice("kto")))
+    found = line(rows, policy("kto", beta=0.1))
+    assert found["rewards/chosen"] == pytest.approx(0.1)
+    assert found["rewards/rejected"] == pytest.approx(-0.1)
+    assert found["rewards/margins"] == pytest.approx(0.2)
+    assert found["kl"] == 0.25
+    one_class = line({name: value[:1] for name, value in rows.items()}, policy("kto"))
     assert "rewards/rejected" not in one_class
     assert "rewards/margins" not in one_class
 
 
+def test_list_metrics_by_hand() -> None:
+    """Rewards (beta 1) 2, 1, 3 in tiers 0, 1, 1: best 2, others mean 2; of the pairs (2, 1), (2, 3) one is right."""
+    rows = tensors(
+        listed_logps=[[2.0, 1.0, 3.0], [5.0, 1.0, 9.0]],
+        listed_ref_logps=[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+        listed_lengths=[[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
+        listed_tiers=[[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]],
+        listed_mask=[[True, True, True], [True, True, False]],
+    )
+    assert line(rows, policy("plackett_luce", beta=1.0)) == pytest.approx(
+        {
+            "rewards/chosen": (2 + 5) / 2,
+            "rewards/rejected": (2 + 1) / 2,
+            "rewards/margins": (0 + 4) / 2,
+            "rewards/accuracies": (0.5 + 1) / 2,
+        }
+    )
+
+
+def test_what_is_computed_is_what_is_needed_and_what_is_logged() -> None:
+    names = [need.name for need in wanted(policy("unlikelihood"))]
+    assert names[:4] == [
+        "chosen_token_logps",
+        "chosen_token_mask",
+        "rejected_token_logps",
+        "rejected_token_mask",
+    ]
+    assert "chosen_logps" in names
+    assert not any("_ref_" in name for name in names)
+
+
 def test_estimates_count_their_rows() -> None:
-    found = estimates(PAIR_VALUES, resolve(Choice("dpo")), ["p", "q", "q"], "validation")
+    values = {name: value.numpy() for name, value in report(PAIR, policy("dpo", beta=0.1)).items()}
+    found = estimates({"loss": np.array([0.5, 0.7, 0.9]), **values}, ["p", "q", "q"], "validation")
     assert found["validation/loss"]["value"] == pytest.approx(0.7)
     assert found["validation/rewards/accuracies"]["n"] == 3
 
 
 def test_objectives_of_another_step_and_unknown_ones_are_refused() -> None:
     with pytest.raises(ParamsError, match="does not fit this step"):
-        resolve(Choice("bradley_terry"))
+        policy("bradley_terry")
     with pytest.raises(ParamsError, match="Did you mean 'dpo'"):
-        resolve(Choice("dppo"))
+        policy("dppo")

@@ -41,6 +41,6 @@ def test_two_processes_train_the_same_kto(tmp_path: Path, monkeypatch: pytest.Mo
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("policy_optimization@1 policy ") >= 1
+    assert done.stdout.count("policy_optimization@2 policy ") >= 1
     for one, two in zip(log(tmp_path, "one"), log(tmp_path, "two"), strict=True):
         assert two == pytest.approx(one, rel=1e-3, abs=1e-4)

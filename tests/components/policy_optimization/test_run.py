@@ -18,6 +18,7 @@ from torch import Tensor
 from components.contract.table import Row
 from components.errors import ArtifactError, ParamsError, RecordError
 from components.objectives import OBJECTIVES
+from components.records import make_record, simple_task, text_candidate
 from components.training import scoring_check
 from components.training.params import Compute
 from components.training.runtime import load_policy
@@ -31,8 +32,7 @@ from tests.components.policy_optimization.helpers import (
 )
 from tests.tiny import save_tiny_policy
 
-FAMILIES = ("pair", "unpaired", "demonstration")
-TRAINABLE = [row.name for row in OBJECTIVES if row.facts["family"] in FAMILIES]
+TRAINABLE = [row.name for row in OBJECTIVES if row.facts["family"] == "policy"]
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ def test_ties_are_counted_and_an_empty_validation_split_is_fine(tmp_path: Path) 
 def test_feedback_without_a_usable_example_is_an_error_with_the_counts(tmp_path: Path) -> None:
     save_tiny_policy(tmp_path / "policy")
     save_dataset(tmp_path / "dataset", [pair_record("equal?", "yes", "no", "tie")])
-    with pytest.raises(ArtifactError, match=r"no pair example to train on \(got data/examples 0, data/ties 1\)"):
+    with pytest.raises(ArtifactError, match=r"no example of the view pair to train on \(got ties 1\)"):
         optimize(tmp_path)
 
 
@@ -195,6 +195,7 @@ def test_lora_targets_are_checked_before_the_data_are_read(tmp_path: Path) -> No
         optimize(tmp_path, paths=paths, lora={"rank": 4, "targets": ["no_such_layer"]})
 
 
+@OBJECTIVES.row(family="policy", view="pair")
 def soft(chosen_logps: Tensor, rejected_logps: Tensor, preference_probability: Tensor) -> Tensor:
     return (torch.sigmoid(0.1 * (chosen_logps - rejected_logps)) - preference_probability).square()
 
@@ -202,7 +203,7 @@ def soft(chosen_logps: Tensor, rejected_logps: Tensor, preference_probability: T
 def test_a_new_objective_needs_no_change_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes probabilities: ties are then kept, and no reference is run."""
     needs = ("chosen_logps", "rejected_logps", "preference_probability")
-    row = Row("soft", "-", "-", __name__, "soft", is_class=False, needs=needs, facts={"family": "pair"})
+    row = Row("soft", "-", "-", __name__, "soft", is_class=False, needs=needs, facts=soft.__rows__["soft"])
     monkeypatch.setitem(OBJECTIVES.rows, "soft", row)
     save_tiny_policy(tmp_path / "policy")
     rows = [pair_record(*text) for text in texts(15)] + [pair_record("equal?", "yes", "no", "tie")]
@@ -212,8 +213,101 @@ def test_a_new_objective_needs_no_change_here(tmp_path: Path, monkeypatch: pytes
     assert log(tmp_path)[-1]["loss"] < log(tmp_path)[0]["loss"]
 
 
+@OBJECTIVES.row(family="policy", view="pair", trains={"temperature": 0.05}, reward=lambda logps, *, beta: beta * logps)
+def tempered(chosen_logps: Tensor, rejected_logps: Tensor, temperature: Tensor, *, beta: float = 1.0) -> Tensor:
+    return -torch.nn.functional.logsigmoid(beta * temperature * (chosen_logps - rejected_logps))
+
+
+def test_a_number_of_an_objective_is_trained_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = ("chosen_logps", "rejected_logps", "temperature")
+    facts = tempered.__rows__["tempered"]
+    row = Row("tempered", "-", "-", __name__, "tempered", is_class=False, needs=needs, facts=facts)
+    monkeypatch.setitem(OBJECTIVES.rows, "tempered", row)
+    record = optimize(tmp_path, objective={"name": "tempered"}, optimization={"epochs": 5})
+    lines = log(tmp_path)
+    assert lines[-1]["trained/temperature"] == record.metrics["train/temperature"] != 0.05
+    assert record.metrics["validation/loss"]["value"] < np.log(2)
+
+
+def ranked_dataset(folder: Path) -> Path:
+    """Lists of two to four completions, some tied; the word "good" comes before "bad" and "worse"."""
+    rows = []
+    for i, (prompt, good, bad) in enumerate(texts(40)):
+        tiers = [[good], [bad, "bad"], ["worse " + bad]][: 1 + i % 3] if i % 3 else [[good], [bad]]
+        names = {text: f"c{k}" for k, text in enumerate(text for tier in tiers for text in tier)}
+        judgment = {"type": "ranking", "tiers": [[names[text] for text in tier] for tier in tiers], "complete": True}
+        rows.append(
+            make_record(
+                task=simple_task(prompt),
+                candidates=[text_candidate(name, text) for text, name in names.items()],
+                judgments=[judgment],
+                annotator={"id": "t", "kind": "human"},
+                provenance={"source": "test"},
+            )
+        )
+    return save_dataset(folder, rows[:32], rows[32:])
+
+
+def weights_of(tmp_path: Path, name: str) -> dict[str, Tensor]:
+    return dict(load_policy(tmp_path / name / "policy", Compute())[0].state_dict())
+
+
+def assert_close(tmp_path: Path, one: str, other: str, tolerance: float = 1e-4) -> None:
+    theirs = weights_of(tmp_path, other)
+    for name, value in weights_of(tmp_path, one).items():
+        torch.testing.assert_close(value, theirs[name], atol=tolerance, rtol=0, msg=name)
+
+
+def test_lists_of_any_length_train_alike_in_every_layout(tmp_path: Path) -> None:
+    """Plackett-Luce on two to four completions: prompts shared or not, micro-batches of one list or of all."""
+    save_tiny_policy(tmp_path / "policy")
+    ranked_dataset(tmp_path / "dataset")
+    ways: dict[str, dict[str, Any]] = {
+        "shared": {"shared_prompts": "always"},
+        "apart": {"shared_prompts": "never"},
+        "micro": {"shared_prompts": "always", "optimization": {"epochs": 3, "micro_batch_tokens": 1}},
+    }
+    for name, settings in ways.items():
+        changes = {"objective": {"name": "plackett_luce"}, "optimization": {"epochs": 3}, **settings}
+        record = optimize(tmp_path, name, **changes)
+        assert record.metrics["train/shared_prompts"] == (name != "apart")
+    assert_close(tmp_path, "shared", "apart")
+    assert_close(tmp_path, "shared", "micro")
+    assert log(tmp_path, "shared")[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    assert log(tmp_path, "shared")[-1]["rewards/accuracies"] > 0.8
+    reference = load_file(tmp_path / "shared" / "reference_logprobs" / "logprobs.safetensors")["train"]
+    assert reference.shape == (4, 32)
+
+
+def test_tdpo_without_its_second_term_is_dpo_against_a_live_reference(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"optimization": {"epochs": 2, "micro_batch_tokens": 300}}
+    optimize(tmp_path, "tdpo", objective={"name": "tdpo2", "alpha": 0.0}, **settings)
+    optimize(tmp_path, "dpo", **settings)
+    assert_close(tmp_path, "tdpo", "dpo")
+    manifest = json.loads((tmp_path / "tdpo" / "reference_logprobs" / "manifest.json").read_text())
+    assert manifest == {"key": {"reference": "run beside the policy: fixed"}, "shapes": {}}
+    optimize(tmp_path, "other", objective={"name": "tdpo2", "alpha": 5.0}, **settings)
+    with pytest.raises(AssertionError):
+        assert_close(tmp_path, "other", "dpo")
+
+
+def test_every_reference_that_does_not_move_trains_the_same_policy(tmp_path: Path) -> None:
+    lora: dict[str, Any] = {"lora": {"rank": 2}, "optimization": {"epochs": 2, "learning_rate": 5e-3}}
+    for name in ("fixed", "live", "adapter_off"):
+        optimize(tmp_path, name, reference={"name": name}, **lora)
+    assert_close(tmp_path, "fixed", "live")
+    assert_close(tmp_path, "fixed", "adapter_off")
+
+
+def test_a_reference_that_moves_to_the_policy_brings_the_margin_back_to_zero(tmp_path: Path) -> None:
+    """`mix` 1 every 2 steps: in steps 1, 3, 5 the policy is its own reference."""
+    optimize(tmp_path, reference={"name": "moving", "mix": 1.0, "every": 2}, optimization={"epochs": 2})
+    margins = [abs(line["rewards/margins"]) for line in log(tmp_path)]
+    assert max(margins[0::2]) < 1e-5 < min(margins[1::2])
+
+
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 from components.training import loop
 from tests.components.policy_optimization.helpers import optimize
@@ -223,17 +317,26 @@ def cut(self, number, *rest):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, number, *rest)
 loop._Loop.step = cut
-settings = {"epochs": 3, "checkpoint_every": 3}
-optimize(Path(sys.argv[1]), "killed", objective={"name": "kto"}, optimization=settings)
+optimize(Path(sys.argv[1]), "killed", **json.loads(sys.argv[2]))
 """
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    """KTO, the objective with the most state around it: batches, mismatched rows and their reference point."""
-    settings: dict[str, Any] = {"objective": {"name": "kto"}, "optimization": {"epochs": 3, "checkpoint_every": 3}}
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"objective": {"name": "kto"}},  # batches, mismatched rows and their reference point
+        {"objective": {"name": "bco"}},  # a running mean
+        {"reference": {"name": "moving", "mix": 0.5, "every": 2}},  # weights that are no policy's
+    ],
+    ids=lambda state: json.dumps(state),
+)
+def test_a_killed_run_resumes_to_the_same_bytes(state: dict[str, Any], tmp_path: Path) -> None:
+    settings: dict[str, Any] = {**state, "optimization": {"epochs": 3, "checkpoint_every": 3}}
     straight = optimize(tmp_path, "straight", **settings)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True)
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(settings)], env=environment, capture_output=True
+    )
     assert child.returncode == -9
     assert list((tmp_path / "home" / "work").glob("*/step-00000006"))
     assert not (tmp_path / "killed" / "policy").exists()

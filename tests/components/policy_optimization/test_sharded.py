@@ -26,6 +26,10 @@ CASES: dict[str, dict[str, Any]] = {
     # its reference point calls the model outside of the loss, in batches of another number per process
     "kto": {"objective": {"name": "kto"}, "optimization": {"micro_batch_tokens": 100}},
     "sft": {"objective": {"name": "sft"}, "lora": {"rank": 4}},
+    # a second model beside the policy, its whole vocabulary, and an axis of tokens
+    "tdpo2": {"objective": {"name": "tdpo2"}},
+    "plackett_luce": {"objective": {"name": "plackett_luce"}},
+    "bco": {"objective": {"name": "bco"}, "reference": {"name": "live"}},
 }
 TWO = {"compute": {"processes": 2}}
 
@@ -42,7 +46,7 @@ def work(place: str) -> None:
         sharded = merged(merged(merged(SMALL, settings), TWO), {"optimization": {"sharded": True}})
         made = optimize(folder, f"two-{name}", **sharded)
         (folder / f"{name}-{rank}.json").write_text(json.dumps(dict(made.metrics)))
-    assert len(cached(home)) == 2  # DPO's and KTO's, on both disks
+    assert len(cached(home)) == 2  # that of pairs (lists of two are the same) and KTO's, on both disks
     if rank == 1:
         shutil.rmtree(home / "cache" / "reference_logprobs")
     optimize(folder, "two-again", **merged(SMALL, TWO))  # the first has the reference cached, the second has not

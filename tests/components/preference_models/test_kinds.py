@@ -93,8 +93,8 @@ def test_a_pairing_can_go_round_in_a_circle() -> None:
 
 
 def test_what_a_kind_gives_to_an_objective_follows_from_its_signature() -> None:
-    assert gives("scalar") == ("chosen_scores", "rejected_scores", "pair_logits")
-    assert gives("gpm") == ("pair_logits",)
+    assert gives("scalar") == ("scores", "logits")
+    assert gives("gpm") == ("logits",)
 
 
 def test_every_readout_of_a_network_has_its_function() -> None:

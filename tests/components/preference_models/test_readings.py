@@ -13,11 +13,13 @@ from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMH
 
 from components.contract import Choice
 from components.errors import ArtifactError
+from components.objectives import parse
 from components.preference_models.network import load_network, new_network, save_network
-from components.preference_models.readings import every_position, last_positions, read_rows, readings
-from components.sequences import Sequence
+from components.preference_models.readings import every_position, measurer, pair_logits, read_rows, readings
+from components.sequences import Example, Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
+from components.training.scorer import Scorer, share_prompts
 from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 
 CPU = Compute(threads=1)
@@ -92,15 +94,15 @@ def test_scores_are_those_of_left_padded_rows(model: Any) -> None:
 def test_the_last_token_is_the_last_that_the_mask_shows() -> None:
     batch = collate(ROWS, "cpu")
     width = batch.input_ids.shape[1]
-    assert (last_positions(batch) % width).tolist() == (batch.attention_mask.sum(1) - 1).tolist()
-    assert batch.input_ids.flatten()[last_positions(batch)].tolist() == [EOS] * len(ROWS)
+    assert (batch.last % width).tolist() == (batch.attention_mask.sum(1) - 1).tolist()
+    assert batch.input_ids.flatten()[batch.last].tolist() == [EOS] * len(ROWS)
 
 
 def test_completions_that_share_their_prompt_score_as_if_alone(model: Any) -> None:
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
     rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
-        shared = readings(model, SCALAR, collate_shared(groups, "cpu"))[:, 0].tolist()
+        shared = readings(model, SCALAR, collate_shared(rows, [0, 1, 0, 1], "cpu"))[:, 0].tolist()
     assert shared == pytest.approx(reward_of(model, rows), abs=1e-5)
 
 
@@ -203,12 +205,18 @@ def test_a_mean_is_over_the_tokens_of_the_completion(model: Any) -> None:
     groups = [([1, 30, 31], ([40, 41, 42, EOS], [EOS])), ([1, 30, EOS, 31, 32], ([EOS], [40, 43, EOS]))]
     rows = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in groups]
     with torch.no_grad():
-        shared = readings(model, MEAN, collate_shared(groups, "cpu"))[:, 0].tolist()
+        shared = readings(model, MEAN, collate_shared(rows, [0, 1, 0, 1], "cpu"))[:, 0].tolist()
     assert shared == pytest.approx(read(model, rows, MEAN)[:, 0], abs=1e-5)
 
 
 def test_every_position_is_that_of_the_completion_tokens() -> None:
-    batch = collate_shared([([1, 30], ([40, 41, EOS], [42, EOS])), ([1], ([43, EOS], [EOS]))], "cpu")
+    rows = [
+        Sequence([1, 30], [40, 41, EOS]),
+        Sequence([1], [43, EOS]),
+        Sequence([1, 30], [42, EOS]),
+        Sequence([1], [EOS]),
+    ]
+    batch = collate_shared(rows, [0, 1, 0, 1], "cpu")
     assert batch.input_ids.flatten()[every_position(batch)].tolist() == batch.targets.tolist()
 
 
@@ -223,3 +231,47 @@ def test_a_vector_is_the_head_at_the_last_token(policy: Path) -> None:
 
 def test_no_rows_have_no_readings(model: Any) -> None:
     assert read(model, [], SCALAR).shape == (0, 1)
+
+
+PAIRS = [
+    Example((Sequence(list(range(30, 60)), [61, 62, EOS], "chosen"), Sequence(list(range(30, 60)), [EOS], "rejected"))),
+    Example((Sequence([1, 40], [63, EOS], "chosen"), Sequence([1, 40], [64, 65, 66, EOS], "rejected"))),
+]
+NEEDS = [parse(name, "pair") for name in ("chosen_scores", "rejected_scores", "pair_logits")]
+
+
+@pytest.mark.parametrize(("kind", "needs"), [(SCALAR, NEEDS), (MEAN, NEEDS), (GPM, NEEDS[2:])])
+def test_the_scorer_of_training_says_what_is_read_of_each_alone(policy: Path, kind: Choice, needs: list[Any]) -> None:
+    """With shared prompts too, and with the same gradient."""
+    model, _ = new_network(policy, kind, CPU, seed=0)
+    found = []
+    for shared in (False, True):
+        scorer = Scorer(shared, torch.device("cpu"), "fp32", 4096, measurer(kind))
+        quantities = scorer.quantities(model, PAIRS, needs)
+        gradients = torch.autograd.grad(quantities["pair_logits"].sum(), list(model.parameters()))
+        found.append((quantities, gradients))
+    for plain, together in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(together, plain, atol=1e-4, rtol=1e-4)
+    alone = [torch.from_numpy(read(model, [pair.sequences[k] for pair in PAIRS], kind)) for k in (0, 1)]
+    wanted = {"pair_logits": pair_logits(kind, *alone)}
+    if len(needs) > 1:
+        wanted |= {"chosen_scores": alone[0][:, 0], "rejected_scores": alone[1][:, 0]}
+    for quantities, _ in found:
+        assert quantities.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert quantities[name].tolist() == pytest.approx(value.tolist(), abs=1e-4)
+
+
+def test_a_model_that_ignores_the_mask_shares_no_prompts(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def share() -> bool:
+        return share_prompts("always", PAIRS, lambda batch: readings(model, SCALAR, batch), torch.device("cpu"))
+
+    assert share()
+    backbone = model.base_model.forward
+
+    def deaf(**arguments: Any) -> Any:
+        arguments.pop("attention_mask", None)
+        return backbone(**arguments)
+
+    monkeypatch.setattr(model.base_model, "forward", deaf)
+    assert not share()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,12 @@ GATE = [
 ]
 
 
-def _lineage() -> dict[str, dict[str, Any]]:
-    def made(component: str, port: str, oid: str, inputs: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "component": component,
-            "identity": oid[:32],
-            "params": params,
-            "inputs": inputs,
-            "outputs": {port: oid},
-        }
+def made(component: str, port: str, oid: str, inputs: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """A step as a lineage holds it."""
+    return {"component": component, "identity": oid[:32], "params": params, "inputs": inputs, "outputs": {port: oid}}
 
+
+def _lineage() -> dict[str, dict[str, Any]]:
     return {
         RAW: {"external": "raw_feedback"},
         FEEDBACK: made("human_feedback@1", "feedback", FEEDBACK, {"raw": RAW}, {"format": "auto"}),
@@ -68,6 +64,8 @@ class Candidate:
     folder: Path
     policy: Path
     report: Path
+    more: list[Path] = field(default_factory=list)
+    """Further reports."""
 
     @property
     def id(self) -> str:
@@ -78,7 +76,7 @@ class Candidate:
         return run_component(
             "registration",
             {**defaults, **params},
-            {"policy": [self.policy], "report": [self.report]},
+            {"policy": [self.policy], "report": [self.report, *self.more]},
             {"decision": self.folder / "decision"},
         )
 
@@ -88,9 +86,16 @@ class Candidate:
         return facts
 
 
-def write_record(folder: Path, component: str, port: str, inputs: dict[str, Any], params: dict[str, Any]) -> Record:
+def write_record(
+    folder: Path,
+    component: str,
+    port: str,
+    inputs: dict[str, Any],
+    params: dict[str, Any],
+    lineage: dict[str, dict[str, Any]] | None = None,
+) -> Record:
     oid = content_id(folder)
-    record = Record(component, oid[:32], params, inputs, {port: oid}, {}, _lineage())
+    record = Record(component, oid[:32], params, inputs, {port: oid}, {}, _lineage() | (lineage or {}))
     record.write(folder)
     return record
 

@@ -82,6 +82,12 @@ def test_the_report_says_why_a_metric_is_missing() -> None:
     assert row["reason"] == "the report has no metric m (use_judge is false)"
 
 
+def test_a_metric_that_no_measure_gives_is_a_wrong_name_and_not_missing_data() -> None:
+    wrong, lacking = (verdict({}, Check(f"win_rate.{name}", ">", 0.0)) for name in ("jugde", "judge.vs_reference"))
+    assert wrong["reason"] == "the report has no metric win_rate.jugde (no measure has this name)"
+    assert lacking["reason"] == "the report has no metric win_rate.judge.vs_reference"
+
+
 def test_against_another_metric_the_value_is_a_margin() -> None:
     metrics = {"accuracy": {**ROW, "ci_low": 0.61}, "baseline": {"value": 0.6, "ci_low": 0.5, "ci_high": 0.7, "n": 9}}
     assert verdict(metrics, Check("accuracy", ">", use="ci_low", vs="baseline"))["need"] == 0.6

@@ -24,6 +24,7 @@ from tests.components.registration.conftest import (
     RAW,
     Candidate,
     Make,
+    made,
     write_record,
 )
 
@@ -162,7 +163,7 @@ def test_who_beats_the_champion_it_was_compared_with_replaces_it(registry: Regis
     second = make(seed=2, champion=first.id)
     second.register()
     assert champion(registry) == 2
-    assert registry.previous_champion("m") == 1
+    assert registry.ledger("m")[-1].before == 1
     assert registry.version("m", 2).tags["champion.compared"] == first.id
 
 
@@ -310,3 +311,80 @@ def test_no_secret_of_the_environment_reaches_the_registry(
     make().register()
     for path in (tmp_path / "mlflow.db", *tmp_path.glob("mlartifacts/**/*"), *tmp_path.glob("candidate-1/*.json")):
         assert not path.is_file() or b"sk-very-secret" not in path.read_bytes()
+
+
+def benchmark(candidate: Candidate, metrics: dict[str, Any], **inputs: str) -> None:
+    """A second report about the candidate."""
+    folder = candidate.folder / f"benchmark-{len(candidate.more)}"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "report.html").write_text("<html>benchmark</html>")
+    write_record(folder, "benchmarking@1", "report", {"policy": candidate.id, **inputs}, {})
+    candidate.more.append(folder)
+
+
+def test_the_gate_reads_the_metrics_of_every_report(registry: Registry, make: Make) -> None:
+    candidate = make()
+    benchmark(candidate, {"truth.accuracy": 0.4})
+    check = {"metric": "truth.accuracy", "op": ">", "value": 0.5}
+    record = candidate.register(gate=[check])
+    assert record.metrics["gate.reason"] == "gate: truth.accuracy > 0.5"
+    info = registry.version("m", 1)
+    ids = {artifacts.content_id(candidate.report), artifacts.content_id(candidate.more[0])}
+    assert set(info.tags["gate.report"].split()) == ids
+    assert {registry.read_text(info, f"{folder}/report.html") for folder in ("report", "report-2")} == {
+        "<html>report</html>",
+        "<html>benchmark</html>",
+    }
+    metrics = registry._client.get_run(info.run_id).data.metrics
+    assert (metrics["win_rate"], metrics["truth.accuracy"]) == (0.6, 0.4)
+
+
+def test_one_metric_in_two_reports_is_a_mistake(make: Make) -> None:
+    candidate = make()
+    benchmark(candidate, {"win_rate": 0.9})
+    with pytest.raises(WiringError, match="metric win_rate stands in two reports"):
+        candidate.register()
+
+
+def test_reports_about_other_policies_or_other_champions_are_refused(make: Make) -> None:
+    candidate = make(champion="c" * 32 + ".dir")
+    benchmark(candidate, {}, champion="9" * 32 + ".dir")
+    with pytest.raises(WiringError, match=r"differ in their champion \(got 9+\.dir, c+\.dir\)"):
+        candidate.register()
+    candidate.more = [make(seed=1).report]
+    with pytest.raises(WiringError, match="is about another policy"):
+        candidate.register()
+
+
+def test_who_was_compared_is_found_behind_the_answers(registry: Registry, make: Make) -> None:
+    """An evaluation reads samples; the policies that wrote them stand in the lineage."""
+    candidate = make()
+    answers, theirs = "1" * 32 + ".dir", "2" * 32 + ".dir"
+    lineage = {
+        theirs: made("response_sampling@1", "samples", theirs, {"policy": "c" * 32 + ".dir", "dataset": DATASET}, {}),
+        answers: made("response_sampling@1", "samples", answers, {"policy": BASE, "dataset": DATASET}, {}),
+        "c" * 32 + ".dir": {"external": "policy"},
+    }
+    inputs = {"policy": candidate.id, "reference": answers, "champion": theirs}
+    write_record(candidate.report, "evaluation@2", "report", inputs, {}, lineage)
+    candidate.register()
+    tags = registry.version("m", 1).tags
+    assert (tags["reference.id"], tags["champion.compared"]) == (BASE, "c" * 32 + ".dir")
+
+
+def test_data_are_found_by_type_whatever_their_ports_are_called(registry: Registry, make: Make) -> None:
+    candidate = make()
+    raw = "3" * 32 + ".dir"
+    trained = {"dataset": DATASET, "policy": BASE, "more": raw}
+    lineage = {raw: made("simulated_feedback@1", "raw", raw, {}, {})}
+    write_record(candidate.policy, "policy_optimization@1", "policy", trained, {}, lineage)
+    candidate.register()
+    run = registry._client.get_run(registry.version("m", 1).run_id)
+    named = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs}
+    assert named == {
+        "feedback_curation.dataset": DATASET,
+        "simulated_feedback.raw": raw,
+        "human_feedback.feedback": FEEDBACK,
+        "external raw_feedback": RAW,
+    }

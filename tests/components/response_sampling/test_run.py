@@ -1,5 +1,6 @@
 """response_sampling: which prompts are sampled, what stands in the artifact, what is counted."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.contract import Record, run_component
-from components.errors import ParamsError, RecordError
+from components.errors import ParamsError, RecordError, WiringError
 from components.records import make_record, prompt_key, prompt_share, simple_task, text_candidate, write_records
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
@@ -40,10 +41,12 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_policy(tmp_path_factory.mktemp("policy") / "policy")
 
 
-def run(policy: Path, prompts: Path, out: Path, **params: Any) -> tuple[list[dict[str, Any]], dict[str, Any], Record]:
+def run(
+    policy: Path, prompts: Path, out: Path, port: str = "prompts", **params: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any], Record]:
     defaults = {"sampler": {"max_new_tokens": 8}, "compute": {"threads": 1}}
     record = run_component(
-        "response_sampling", {**defaults, **params}, {"policy": [policy], "prompts": [prompts]}, {"samples": out}
+        "response_sampling", {**defaults, **params}, {"policy": [policy], port: [prompts]}, {"samples": out}
     )
     rows = [json.loads(line) for line in (out / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     return rows, json.loads((out / "summary.json").read_text(encoding="utf-8")), record
@@ -108,3 +111,67 @@ def test_nothing_left_is_an_error(policy: Path, tmp_path: Path) -> None:
 def test_impossible_params_are_errors(bad: dict[str, Any], policy: Path, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=next(iter(bad))):
         run(policy, tmp_path, tmp_path / "s", **bad)
+
+
+def dataset(folder: Path, texts: list[str]) -> Path:
+    """A dataset artifact whose test split holds these prompts (two records each); train holds another one."""
+    made = feedback(folder / "made", texts) / "records.jsonl"
+    (folder / "test.jsonl").write_bytes(made.read_bytes())
+    (folder / "train.jsonl").write_bytes(
+        (feedback(folder / "other", ["another prompt"]) / "records.jsonl").read_bytes()
+    )
+    for name in ("validation.jsonl", "quarantine.jsonl"):
+        (folder / name).write_text("")
+    for name in ("summary.json", "card.html"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_the_prompts_of_a_split_are_answered_in_a_seeded_order(policy: Path, tmp_path: Path) -> None:
+    """By sha256(seed + newline + key), whatever held_out says; more prompts keep the ones of before."""
+    data = dataset(tmp_path / "d", TEXTS)
+    rows, summary, _ = run(policy, data, tmp_path / "s", "dataset", n_prompts=0, samples_per_prompt=1, held_out=0.9)
+    keys = [prompt_key([{"role": "user", "content": text}]) for text in TEXTS]
+    expected = sorted(keys, key=lambda key: hashlib.sha256(f"0\n{key}".encode()).hexdigest())
+    assert [row["prompt_key"] for row in rows] == expected
+    assert summary["excluded_held_out"] == 0
+    few, _, _ = run(policy, data, tmp_path / "few", "dataset", n_prompts=5, samples_per_prompt=1)
+    assert [row["prompt_key"] for row in few] == expected[:5]
+    train, _, _ = run(policy, data, tmp_path / "t", "dataset", n_prompts=0, samples_per_prompt=1, split="train")
+    assert [row["messages"][-1]["content"] for row in train] == ["another prompt"]
+
+
+def test_an_answer_does_not_depend_on_the_port_its_prompt_came_by(policy: Path, tmp_path: Path) -> None:
+    """The key of the prompt, the sample's number and the sampler's seed fix it."""
+    one, _, _ = run(policy, feedback(tmp_path / "f", TEXTS[:6]), tmp_path / "a", held_out=0.0, n_prompts=0)
+    other, _, _ = run(policy, dataset(tmp_path / "d", TEXTS[:6]), tmp_path / "b", "dataset", n_prompts=0)
+    by_key = {(row["prompt_key"], row["sample"]): row for row in one}
+    assert {key: row["token_ids"] for key, row in by_key.items()} == {
+        (row["prompt_key"], row["sample"]): row["token_ids"] for row in other
+    }
+    assert [row["prompt_key"] for row in one] != [row["prompt_key"] for row in other]
+
+
+def test_prompts_come_by_one_port(policy: Path, tmp_path: Path) -> None:
+    ports = {"policy": [policy], "prompts": [feedback(tmp_path / "f", TEXTS[:2])]}
+    data = dataset(tmp_path / "d", TEXTS[:2])
+    with pytest.raises(WiringError, match=r"either prompts or dataset \(got both"):
+        run_component("response_sampling", {}, {**ports, "dataset": [data]}, {"samples": tmp_path / "s"})
+    with pytest.raises(WiringError, match="got none"):
+        run_component("response_sampling", {}, {"policy": [policy]}, {"samples": tmp_path / "s"})
+
+
+def test_the_summary_says_whose_tokens_these_are(policy: Path, tmp_path: Path) -> None:
+    """One vocabulary, one hash: answers of two policies can be scored by each other if it is the same."""
+    _, summary, _ = run(policy, feedback(tmp_path / "f", TEXTS[:2]), tmp_path / "a", held_out=0.0)
+    other = save_tiny_policy(tmp_path / "other", seed=9)
+    _, same, _ = run(other, feedback(tmp_path / "g", TEXTS[:2]), tmp_path / "b", held_out=0.0)
+    assert summary["vocabulary"] == same["vocabulary"]
+    assert summary["policy"] != same["policy"]
+    tokenizer = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    a, b = sorted(words, key=words.get)[10:12]
+    words[a], words[b] = words[b], words[a]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    _, swapped, _ = run(other, feedback(tmp_path / "h", TEXTS[:2]), tmp_path / "c", held_out=0.0)
+    assert swapped["vocabulary"] != summary["vocabulary"]

@@ -12,18 +12,21 @@ import pytest
 import torch
 
 from components.contract import Choice
+from components.objectives import parse, resolve
 from components.preference_models.network import new_network
-from components.preference_models.pairs import read_pairs
+from components.preference_models.readings import measurer
 from components.reward_modeling.params import Params
 from components.reward_modeling.run import task
 from components.sequences import Example, Sequence
 from components.statistics import both_directions, ece
 from components.training.loop import Trained, train
 from components.training.params import Compute, Optimization
+from components.training.scorer import Scorer
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
 CPU = Compute(threads=1)
 SCALAR = Choice("scalar")
+SCORER = Scorer(False, torch.device("cpu"), "fp32", 8192, measurer(SCALAR))
 EOS = tiny_tokenizer().eos_token_id
 
 
@@ -46,7 +49,8 @@ def pair(prompt: list[int], chosen: list[int], rejected: list[int]) -> Example:
 
 
 def swapped(pairs: list[Example]) -> list[Example]:
-    return [Example(pair.sequences[::-1]) for pair in pairs]
+    sides = [[(side.prompt_ids, side.completion_ids) for side in example.sequences] for example in pairs]
+    return [pair(prompt, rejected, chosen) for (prompt, chosen), (_, rejected) in sides]
 
 
 def fit(
@@ -58,19 +62,20 @@ def fit(
     p: Any = None,
     **settings: Any,
 ) -> Trained:
-    params = Params(objective=objective or Choice("bradley_terry"), compute=CPU)
+    params = Params(objective=objective or Choice("bradley_terry", {"centering": 0.0}), compute=CPU)
     probabilities = [1.0] * len(pairs) if p is None else list(p)
     examples = [
         replace(pair, given={"preference_probability": q}) for pair, q in zip(pairs, probabilities, strict=True)
     ]
     optimization = Optimization(**{"warmup": 0.0, "batch_size": 16, "learning_rate": 1e-3, **settings})
-    job = task(params, examples, torch.device("cpu"))
+    job = task(params, resolve(params.objective, "reward"), SCORER, examples)
     return train(model, job, optimization=optimization, compute=CPU, seed=0, identity="t", workdir=workdir)
 
 
 def margins(model: Any, pairs: list[Example]) -> np.ndarray:
-    chosen, rejected = read_pairs(model, SCALAR, pairs, device="cpu", precision="fp32", micro_batch_tokens=8192)
-    return (chosen - rejected)[:, 0]
+    needs = [parse(name, "pair") for name in ("chosen_scores", "rejected_scores")]
+    found = SCORER.collect(pairs, lambda some: SCORER.quantities(model, some, needs))
+    return found["chosen_scores"] - found["rejected_scores"]
 
 
 def test_a_head_of_zeros_starts_at_log_2(policy: Path, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_lora_targets_are_checked_before_the_data_are_read(tmp_path: Path, polic
 
 def test_nothing_to_learn_from_is_bad_data(tmp_path: Path, policy: Path) -> None:
     dataset = write_dataset(tmp_path / "data", [], [], labelled_pairs(2, 0))
-    with pytest.raises(ArtifactError, match="no comparisons to train on"):
+    with pytest.raises(ArtifactError, match="no examples to train on"):
         fit(tmp_path, policy, dataset)
 
 

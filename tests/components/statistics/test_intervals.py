@@ -168,3 +168,12 @@ def test_estimate_is_what_the_report_prints() -> None:
 def test_clusters_must_be_one_per_row() -> None:
     with pytest.raises(ValueError, match="got 1 for 2"):
         estimate([1.0, 0.0], ["a"])
+
+
+def test_ratios_are_drawn_as_any_other_statistic() -> None:
+    """The short way (picked terms summed) and the general way (weights of the clusters) see the same draws."""
+    rng = np.random.default_rng(0)
+    top, bottom = rng.normal(size=50), rng.integers(1, 4, 50).astype(float)
+    short = BOOT.ratio(top, bottom)
+    general = BOOT.statistic(lambda weights: (weights @ top) / (weights @ bottom), 50)
+    assert short == {name: pytest.approx(value) for name, value in general.items()}

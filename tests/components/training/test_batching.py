@@ -69,7 +69,7 @@ def test_index_tensors_by_hand() -> None:
 
 
 def test_shared_prompt_tensors_by_hand() -> None:
-    batch = collate_shared([([7, 8], [[9, 2], [10, 11, 2]])], "cpu")
+    batch = collate_shared([Sequence([7, 8], [9, 2]), Sequence([7, 8], [10, 11, 2])], [0, 0], "cpu")
     assert batch.input_ids.tolist() == [[7, 8, 9, 2, 10, 11, 2]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2, 3, 4]]
     assert batch.source.tolist() == [1, 2, 1, 4, 5]  # the last prompt token predicts the first token of both
@@ -77,6 +77,27 @@ def test_shared_prompt_tensors_by_hand() -> None:
     sees = batch.attention_mask[0, 0].int().tolist()
     assert sees[3] == [1, 1, 1, 1, 0, 0, 0]  # end of the first completion: prompt and itself
     assert sees[5] == [1, 1, 0, 0, 1, 1, 0]  # second completion: prompt and itself, not the first
+    assert batch.last.tolist() == [3, 6]
+
+
+def test_rows_may_hold_any_number_of_completions() -> None:
+    """Three completions of one prompt and one of another, sequences numbered first ones first."""
+    one, other = [7, 8], [5]
+    sequences = [Sequence(one, [9, 2]), Sequence(other, [11, 2]), Sequence(one, [10, 2]), Sequence(one, [12, 2])]
+    batch = collate_shared(sequences, [0, 1, 0, 0], "cpu")
+    assert batch.input_ids.tolist() == [[7, 8, 9, 2, 10, 2, 12, 2], [5, 11, 2, 0, 0, 0, 0, 0]]
+    assert batch.source.tolist() == [1, 2, 8, 9, 1, 4, 1, 6]
+    assert batch.sequence.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert batch.last.tolist() == [3, 10, 5, 7]
+
+
+def test_spans_choose_the_tokens_that_count() -> None:
+    """Of the completion 9 10 11 2 the first and the last two tokens."""
+    batch = collate([Sequence([7, 8], [9, 10, 11, 2], spans=((0, 1), (2, 4)))], "cpu")
+    assert batch.source.tolist() == [1, 3, 4]
+    assert batch.targets.tolist() == [9, 11, 2]
+    assert batch.offset.tolist() == [0, 1, 2]
+    assert (batch.lengths.tolist(), batch.last.tolist()) == ([3], [5])
 
 
 def test_an_empty_prompt_is_refused() -> None:

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, GraniteConfig, GraniteForCausalLM, PhiConfig, PhiForCausalLM
 
 from components.sequences import Sequence
-from components.training import logprobs
+from components.training import head
 from components.training.batching import collate, collate_shared
-from components.training.logprobs import completion_logps, head_logps, sequence_logprobs, uses_fast_path
+from components.training.head import Predictions, divergences, entropies, head_logps
+from components.training.logprobs import completion_logps, predictions, sequence_logprobs, uses_fast_path
 from tests.components.training.helpers import pairs
 from tests.tiny import tiny_model
 
 GROUPS = [(prompt, [chosen, rejected]) for prompt, chosen, rejected in pairs(5, seed=3, shortest=1)]
 ROWS = [Sequence(prompt, completions[k]) for k in range(2) for prompt, completions in GROUPS]
+SHARED = [*range(5), *range(5)]
 
 
 def brute_force(model: nn.Module, row: Sequence) -> Tensor:
@@ -114,7 +116,7 @@ def test_shared_prompts_equal_separate_rows() -> None:
     model = tiny_model()
     apart, together = (
         completion_logps(model, collate(ROWS, "cpu")),
-        completion_logps(model, collate_shared(GROUPS, "cpu")),
+        completion_logps(model, collate_shared(ROWS, SHARED, "cpu")),
     )
     torch.testing.assert_close(together.sums, apart.sums, atol=1e-5, rtol=1e-6)
     assert together.lengths.tolist() == apart.lengths.tolist()
@@ -143,18 +145,67 @@ def test_head_gradient_equals_autograd() -> None:
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
 
 
+def random_heads(*shapes: tuple[int, ...]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_divergence_and_entropy_equal_autograd_over_whole_logits(bias: bool) -> None:
+    """KL(reference || policy) and H over a vocabulary of 9; the reference has another width and gets no gradient."""
+    hidden, weight, shift, other, other_weight = random_heads((6, 4), (9, 4), (9,), (6, 3), (9, 3))
+    shift_or_none = shift if bias else None
+    logps = (hidden @ weight.T + (shift if bias else 0)).log_softmax(-1)
+    reference = (other @ other_weight.T).log_softmax(-1).detach()
+    wanted = {
+        "kl": (reference.exp() * (reference - logps)).sum(-1),
+        "entropy": -(logps.exp() * logps).sum(-1),
+    }
+    policy = Predictions(hidden, weight, shift_or_none)
+    found = {"kl": divergences(Predictions(other, other_weight, None), policy), "entropy": entropies(policy)}
+    factors, leaves = torch.linspace(-1, 2, 6), (hidden, weight, shift) if bias else (hidden, weight)
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], atol=1e-6, rtol=1e-5)
+        ours = torch.autograd.grad((factors * found[name]).sum(), leaves)
+        theirs = torch.autograd.grad((factors * wanted[name]).sum(), leaves, retain_graph=True)
+        for mine, other_gradient in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other_gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_a_model_without_a_plain_output_layer_diverges_from_its_logits() -> None:
+    """The slower path: hidden states are the logits themselves."""
+    model, other = other_models()["granite (scaled logits)"], tiny_model(vocab=320)
+    batch = collate(ROWS, "cpu")
+    ours, theirs = predictions(model, batch), predictions(other, batch)
+    assert (ours.weight, theirs.weight is not None) == (None, True)
+    with torch.no_grad():
+        logps = ours.hidden.log_softmax(-1)
+        reference = (theirs.hidden @ theirs.weight.T).log_softmax(-1)
+    found = divergences(theirs, ours)
+    torch.testing.assert_close(found, (reference.exp() * (reference - logps)).sum(-1), atol=1e-5, rtol=1e-5)
+    found.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_equal_models_diverge_by_exactly_nothing() -> None:
+    batch = collate(ROWS, "cpu")
+    found = predictions(tiny_model(), batch)
+    assert (divergences(found, found) == 0).all()
+
+
 @pytest.mark.parametrize("keep", [0, 1 << 26])
 def test_chunks_and_recomputation_change_nothing(keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, weight = torch.randn(50, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
-    targets = torch.randint(0, 30, (50,))
+    targets, reference = torch.randint(0, 30, (50,)), Predictions(torch.randn(50, 4), torch.randn(30, 4), None)
 
     def both() -> tuple[Tensor, ...]:
-        tokens = head_logps(hidden, weight, None, targets)
+        policy = Predictions(hidden, weight, None)
+        tokens = head_logps(hidden, weight, None, targets) + entropies(policy) + divergences(reference, policy)
         return tokens, *torch.autograd.grad(tokens.square().sum(), (hidden, weight))
 
     whole = both()
-    monkeypatch.setattr(logprobs, "_KEEP", keep)
-    monkeypatch.setattr(logprobs, "_chunks", lambda h, v: [slice(i, min(i + 7, 50)) for i in range(0, 50, 7)])
+    monkeypatch.setattr(head, "_KEEP", keep)
+    monkeypatch.setattr(head, "_chunks", lambda h, v: [slice(i, min(i + 7, 50)) for i in range(0, 50, 7)])
     for one, other in zip(whole, both(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
@@ -162,8 +213,8 @@ def test_chunks_and_recomputation_change_nothing(keep: int, monkeypatch: pytest.
 def test_the_output_layer_sees_completion_positions_only(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch, seen = tiny_model(), collate(ROWS, "cpu"), []
     assert uses_fast_path(model, batch)
-    real = logprobs._logits
-    monkeypatch.setattr(logprobs, "_logits", lambda h, w, b: seen.append(len(h)) or real(h, w, b))
+    real = head._logits
+    monkeypatch.setattr(head, "_logits", lambda h, w, b: seen.append(len(h)) or real(h, w, b))
     completion_logps(model, batch)
     assert sum(seen) == sum(len(row.completion_ids) for row in ROWS)
 

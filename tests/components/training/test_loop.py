@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import ArtifactError, ParamsError
-from components.training.loop import adamw, plan, write_log
+from components.training.engine import adamw
+from components.training.loop import State, plan, write_log
 from components.training.params import Optimization
 from tests.components.training.helpers import fit, logistic, margins, pair_task, pairs, weights
 from tests.tiny import tiny_model
@@ -127,32 +128,63 @@ def test_gradient_checkpointing_and_dropout_settings_change_nothing(tmp_path: Pa
     assert_same_weights(plain, dropout)
 
 
-def test_constants_and_metrics_see_the_whole_global_batch(tmp_path: Path) -> None:
-    """Whatever the micro-batches, constants are asked once per step and metrics get every row once."""
+def test_statistics_and_metrics_see_the_whole_global_batch(tmp_path: Path) -> None:
+    """Whatever the micro-batches, statistics are asked once per step, remember, and metrics get every row once."""
     asked: list[int] = []
     seen: list[tuple[int, set[float]]] = []
 
-    def constants(model: nn.Module, rows: list[int]) -> dict[str, float]:
+    def statistics(model: nn.Module, rows: list[int], state: State) -> tuple[dict[str, float], State]:
         asked.append(len(rows))
-        return {"offset": float(len(asked))}
+        count = state["offset"]["count"] + 1
+        return {"offset": count}, {"offset": {"count": count}}
 
     def metrics(values: dict[str, np.ndarray]) -> dict[str, float]:
         seen.append((len(values["chosen_logps"]), set(values["offset"])))
         return {"logps/chosen": float(values["chosen_logps"].mean())}
 
-    trained = fit(
-        tiny_model(), pair_task(PAIRS, constants=constants, metrics=metrics), tmp_path, micro_batch_tokens=40, epochs=1
-    )
+    task = pair_task(PAIRS, statistics=statistics, state={"offset": {"count": 0.0}}, metrics=metrics)
+    trained = fit(tiny_model(), task, tmp_path, micro_batch_tokens=40, epochs=1)
     assert asked == [8, 8, 8]
     assert seen == [(8, {1.0}), (8, {2.0}), (8, {3.0})]
+    assert trained.state == {"offset": {"count": 3.0}}
     assert all("logps/chosen" in line for line in trained.log)
 
 
-def test_the_log_has_every_kth_step_and_the_last(tmp_path: Path) -> None:
-    trained = fit(tiny_model(), pair_task(PAIRS), tmp_path, max_steps=5, log_every=2)
-    assert [line["step"] for line in trained.log] == [2, 4, 5]
+def test_the_log_stacks_what_is_reported_whatever_the_shape_of_what_is_learned_from(tmp_path: Path) -> None:
+    """A quantity with more axes never reaches the log; a report of one number per example does."""
+
+    def forward(model: nn.Module, batch: list[Any]) -> dict[str, Tensor]:
+        found = margins(model, batch)
+        return {**found, "matrix": torch.stack([found["chosen_logps"]] * (1 + len(batch)), 1)}
+
+    def report(quantities: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"width": torch.full((len(quantities["matrix"]),), 2.0)}
+
+    seen: list[set[str]] = []
+    task = pair_task(PAIRS, forward=forward, report=report, metrics=lambda values: seen.append(set(values)) or {})
+    fit(tiny_model(), task, tmp_path, max_steps=1, micro_batch_tokens=60)
+    assert seen == [{"loss", "width"}]
+
+
+def test_numbers_are_trained_beside_the_model_and_logged(tmp_path: Path) -> None:
+    """A temperature that can shrink every margin falls where the margins point the wrong way at the start."""
+
+    def loss(quantities: dict[str, Tensor]) -> Tensor:
+        margin = (quantities["chosen_logps"] - quantities["rejected_logps"]).detach()
+        return (quantities["temperature"] * margin - 1.0).square()
+
+    task = pair_task(PAIRS, loss=lambda q: loss(q) + 0 * q["chosen_logps"], numbers={"temperature": 0.5})
+    trained = fit(tiny_model(), task, tmp_path, max_steps=6, learning_rate=1e-2)
+    assert trained.log[-1]["trained/temperature"] == trained.numbers["temperature"]
+    assert trained.numbers["temperature"] != 0.5
+    assert trained.log[-1]["loss"] < trained.log[0]["loss"]
+
+
+def test_the_log_has_every_step(tmp_path: Path) -> None:
+    trained = fit(tiny_model(), pair_task(PAIRS), tmp_path, max_steps=5)
+    assert [line["step"] for line in trained.log] == [1, 2, 3, 4, 5]
     write_log(trained.log, tmp_path / "training_log.jsonl")
-    assert len((tmp_path / "training_log.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "training_log.jsonl").read_text().splitlines()) == 5
 
 
 def test_only_matrices_are_decayed() -> None:

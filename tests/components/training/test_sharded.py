@@ -20,7 +20,8 @@ from torch import nn
 
 from components.errors import ArtifactError, ParamsError, WiringError
 from components.training import distributed, sharding
-from components.training.loop import Trained, replicas
+from components.training.engine import replicas
+from components.training.loop import Trained
 from components.training.lora import add_adapters, merge_adapters
 from components.training.params import Lora
 from tests.components.training.helpers import fit, pair_task, pairs, torchrun, weights

@@ -27,6 +27,7 @@ def toy(**changes: Any) -> Job:
     given: dict[str, Any] = {
         "step": "policy_optimization",
         "component": "policy_optimization",
+        "section": "policy_optimization",
         "params": "dvc:" + "1" * 32,
         "inputs": {"dataset": ["dvc:" + "2" * 32 + ".dir@" + "3" * 32], "policy": ["dvc:" + "4" * 32 + ".dir"]},
         "outputs": {"policy": "dvc:", "reference_logprobs": "dvc:"},

@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 from components.contract.record import load_record
+from flows.catalogue import flow_graph
 from tests.components.s3 import KEY, S3, SECRET
 from tests.flows.kubernetes import lab as labs
 from tests.flows.kubernetes.lab import Lab, eventually
 from tests.flows.project import dvc, environment, last_run, make_project, output_ids
 
 pytestmark = pytest.mark.cluster
-STEPS = 11
+STEPS = 17
 BASE, POLICY = 1500, 800  # steps of training: long enough to be disturbed in the midst of it
 GPUS = {"reward_modeling": 1, "policy_optimization": 2}
 
@@ -60,8 +61,8 @@ class Site:
 def lengthen(project: Path) -> None:
     """More steps of training than the small project has, with checkpoints."""
     params = yaml.safe_load((project / "params.yaml").read_text())
-    params["base_model"]["optimization"] |= {"max_steps": BASE, "checkpoint_every": 200}
-    params["policy_optimization"]["optimization"] |= {"max_steps": POLICY, "checkpoint_every": 10}
+    params["base_model"]["optimization"]["max_steps"] = BASE
+    params["policy_optimization"]["optimization"]["max_steps"] = POLICY
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
@@ -74,10 +75,8 @@ def site(lab: Lab, store: S3, registry: str, tmp_path_factory: pytest.TempPathFa
     made = labs.profile(namespace, f"{store.bucket()}/dvc", {**plain, "MLFLOW_TRACKING_URI": registry})
     made["steps"] = {
         step: {"cpu": 0.5, "memory": "3Gi", "gpu": GPUS.get(step, 0)}
-        for step in ("simulated_feedback", "human_feedback", "base_model", "response_sampling", "llm_feedback",
-                     "heuristic_feedback", "feedback_curation", "reward_modeling", "policy_optimization", "evaluation",
-                     "registration")
-    }  # fmt: skip
+        for step in {node.section for node in flow_graph("align")[0].nodes.values()}
+    }
     project = labs.make_cluster_project(tmp_path_factory.mktemp("cluster") / "project", made)
     lengthen(project)
     env = {**environment(project), **store.env, "MLFLOW_TRACKING_URI": registry, "KUBECONFIG": str(lab.kubeconfig)}
@@ -124,7 +123,7 @@ def finished(site: Site, repro: tuple[Path, subprocess.Popen[bytes]]) -> Site:
 
 def test_the_content_ids_are_those_of_a_laptop(finished: Site, laptop: Path) -> None:
     ids = output_ids(finished.project)
-    assert len(ids) == STEPS + 1
+    assert len(ids) == STEPS + 3
     assert ids == output_ids(laptop)
 
 

@@ -29,7 +29,7 @@ def run(project: Path, *arguments: str, check: bool = True, **env: str) -> Any:
 
 def test_render_prints_every_job_and_contacts_nothing(project: Path) -> None:
     documents = list(yaml.safe_load_all(run(project, "k8s", "render", "align", "--cluster", "lab").stdout))
-    assert len(documents) == 11
+    assert len(documents) == 17
     for document in documents:
         kubernetes_validate.validate(document, "1.32", strict=True)
     one = run(project, "k8s", "render", "align", "reward_modeling", "--cluster", "lab").stdout

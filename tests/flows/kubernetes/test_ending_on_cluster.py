@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import server
+from flows import guard, server
 from tests.flows.kubernetes.lab import Lab, eventually
 from tests.flows.project import environment, last_run
 
@@ -68,10 +68,11 @@ def test_cancelled_at_the_dashboard(long: Path, lab: Lab, namespace: str, api: s
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.states import Cancelling
 
-    driver = _start(long, PREFECT_API_URL=api)
+    auth = guard.auth_string()
+    driver = _start(long, PREFECT_API_URL=api, PREFECT_API_AUTH_STRING=auth)
     try:
         eventually(lambda: _trains(long), 120)
-        with SyncPrefectClient(api) as client:
+        with SyncPrefectClient(api, auth_string=auth) as client:
             (run,) = client.read_flow_runs()
             client.set_flow_run_state(run.id, Cancelling(), force=True)
             code = driver.wait(90)

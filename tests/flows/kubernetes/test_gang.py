@@ -86,8 +86,8 @@ def gang(tmp_path: Path, remote: Remote, oid: str, homes: str) -> Gang:
     store = Store(tmp_path / "store")
     params = store.put(tmp_path / "params.yaml")
     remote.push(params, store)
-    job = Job("base_model", "base_model", f"dvc:{params}", {"text": [f"dvc:{oid}"]}, {"policy": "dvc:"}, IDENTITY,
-              threads=1, processes=2, resources={"cpu": 1, "memory": "1Gi", "minutes": 5})  # fmt: skip
+    job = Job("base_model", "base_model", "base_model", f"dvc:{params}", {"text": [f"dvc:{oid}"]}, {"policy": "dvc:"},
+              IDENTITY, threads=1, processes=2, resources={"cpu": 1, "memory": "1Gi", "minutes": 5})  # fmt: skip
     cluster = replace(Cluster(name="two", image="x:1"), remote=remote.url, gpu=Gpu(per_pod=1))
     return Gang(job, cluster, tmp_path / homes)
 

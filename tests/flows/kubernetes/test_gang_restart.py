@@ -228,7 +228,7 @@ def test_a_gang_has_a_service_that_goes_with_its_job(job: Job, tmp_path: Path) -
 def test_a_driver_that_died_before_the_service_leaves_it_to_the_next(job: Job, tmp_path: Path) -> None:
     """The Job is there, adopted, and its pods look for names that nobody has made yet."""
     server = Server(both_run)
-    Attempt(server, GANG, job, tmp_path / "log", print, lambda: False, {})._submit()
+    Attempt(server, GANG, job, tmp_path / "log", print, lambda: False, {}).claim.submit()
     assert not server.services
     (made,) = server.there["jobs"].values()
     done(server, made)

@@ -1,0 +1,1 @@
+"""One preference model over several."""
