@@ -17,12 +17,13 @@ from components.feedback_curation.gate import gate
 from components.generation.sample import stop_tokens
 from components.model_files.positions import positions, prompt_limit, row_limit
 from components.records import make_record, simple_task, text_candidate
-from components.sequences.example import Sequence
+from components.sequences.example import Example, Sequence
 from components.sequences.tokenize import encode_pair, encode_prompt
-from components.training.logprobs import sequence_logprobs
+from components.training.logprobs import completion_logps, sequence_logprobs
 from components.training.lora_targets import check_targets
 from components.training.params import Compute, Lora
 from components.training.runtime import load_policy
+from components.training.scorer import share_prompts
 from tests.components.base_model.brought import bring
 
 Brought = tuple[Path, Record]
@@ -216,6 +217,22 @@ def test_rope_by_batch(policy: Any) -> None:
 
 def _logps(model: Any, rows: list[Sequence]) -> list[list[float]]:
     return sequence_logprobs(model, rows, device=torch.device("cpu"), precision="fp32", micro_batch_tokens=4096)
+
+
+@pytest.mark.parametrize(("name", "shares"), [("plain", True), ("sliding_window", False), ("no_4d_mask", False)])
+def test_prompts_are_shared_only_where_the_numbers_stay_the_same(
+    name: str, shares: bool, policy: Any, cases_dir: Path
+) -> None:
+    """A window of 80 tokens is not seen by a look at 64; a mask that the model cannot take is no traceback."""
+    model, tokenizer = load_policy(policy(name)[0], Compute(threads=1))
+    examples = []
+    for row in rows(cases_dir, "long_prompts.jsonl")[:4]:
+        prompt = [{"role": "user", "content": row["prompt"]}]
+        pair = [encode_pair(tokenizer, prompt, row[role]) for role in ("chosen", "rejected")]
+        sides = zip(pair, ("chosen", "rejected"), strict=True)
+        examples.append(Example(tuple(Sequence(e.prompt_ids, e.completion_ids, role) for e, role in sides)))
+    values = lambda batch: completion_logps(model, batch).tokens  # noqa: E731
+    assert share_prompts("auto", examples, values, torch.device("cpu")) == shares
 
 
 def test_no_4d_mask_has_no_limit(policy: Any) -> None:
