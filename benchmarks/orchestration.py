@@ -2,8 +2,8 @@
 
     python benchmarks/orchestration.py [--repeats 3]
 
-Runs the `tiny` profile in a temporary project, once as bare `python -m components run` commands, one per stage, and once as a
-flow with the embedded server, in turn (A B A B ...), so that a drift of the machine's speed falls on both.
+Runs the `tiny` profile in a temporary project, once as bare `python -m components run` commands, one per stage, and
+once as a flow with the embedded server, in turn (A B A B ...), so that a drift of the machine falls on both.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ of completions; a source makes judgments of answers.
 
 judge = open_judge(Simulated(noise=0.5), PairVerdict(), outputs.cache, outputs.workdir)
 results = judge_both_orders(judge, [PairItem("1", messages, "one text", "another")], rule="mean_p")
-judge_stats(results).consistency
+judge_stats(results).position_consistency
 """
 
 from __future__ import annotations

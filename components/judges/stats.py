@@ -29,7 +29,7 @@ class JudgeStats:
     served_models: tuple[str, ...]
 
     @property
-    def consistency(self) -> float | None:
+    def position_consistency(self) -> float | None:
         """P(both orders agree) over pairs with two verdicts; two ties agree. None if there are none."""
         return self.n_consistent / self.n_comparable if self.n_comparable else None
 

@@ -15,13 +15,13 @@ def test_a_judge_that_always_says_first_decides_nothing(rule):
     results = judge_both_orders(StubJudge(always_first), items(10), rule)
     assert {(r.p_a, r.outcome, r.consistent) for r in results} == {(0.5, "tie", False)}
     stats = judge_stats(results)
-    assert (stats.consistency, stats.first_position_rate) == (0.0, 1.0)
+    assert (stats.position_consistency, stats.first_position_rate) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_judge_that_always_says_second_has_first_position_rate_zero(rule):
     stats = judge_stats(judge_both_orders(StubJudge(lambda item: "b"), items(10), rule))
-    assert (stats.consistency, stats.first_position_rate) == (0.0, 0.0)
+    assert (stats.position_consistency, stats.first_position_rate) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -30,7 +30,7 @@ def test_an_oracle_is_right_on_every_pair_and_consistent(rule):
     results = judge_both_orders(StubJudge(longer), pairs, rule)
     assert [r.outcome for r in results] == [longer(item) for item in pairs]
     assert {r.p_a for r in results} == {0.0, 1.0}
-    assert judge_stats(results).consistency == 1.0
+    assert judge_stats(results).position_consistency == 1.0
     assert judge_stats(results).first_position_rate is None  # nothing inconsistent: no rate, not zero
 
 
@@ -39,7 +39,7 @@ def test_a_random_judge_wins_half(rule):
     """n = 2000, p_a in {0, 1/2, 1} with variance at most 1/4: 4 standard errors = 4 * 0.5 / sqrt(2000) < 0.045."""
     results = judge_both_orders(StubJudge(coin), items(2000), rule)
     assert sum(r.p_a for r in results) / 2000 == pytest.approx(0.5, abs=0.045)
-    assert judge_stats(results).consistency == pytest.approx(0.5, abs=0.045)
+    assert judge_stats(results).position_consistency == pytest.approx(0.5, abs=0.045)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -58,7 +58,7 @@ def test_identical_completions_are_a_tie_without_a_question():
     assert judge.questions == 2  # both orders of the other pair
     assert (same_result.p_a, same_result.outcome, same_result.consistent) == (0.5, "tie", None)
     stats = judge_stats([same_result, other])
-    assert (stats.n_pairs, stats.n_identical, stats.n_asked, stats.consistency) == (2, 1, 1, 0.0)
+    assert (stats.n_pairs, stats.n_identical, stats.n_asked, stats.position_consistency) == (2, 1, 1, 0.0)
 
 
 # first, second (both about the pair's own a and b) -> p_a by mean_p, conservative, net
@@ -96,7 +96,7 @@ def test_no_verdict_in_one_order_excludes_the_pair_and_counts(rule):
     stats = judge_stats(results)
     assert [r.outcome is None for r in results] == [True, False, False, False]
     assert (stats.n_excluded, stats.n_null, stats.parse_failure_rate) == (1, 1, 1 / 8)
-    assert stats.consistency == 1.0  # of the three pairs with two verdicts
+    assert stats.position_consistency == 1.0  # of the three pairs with two verdicts
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_every_inconsistent_pair_leans_to_a_position(first, second, favours_firs
 
 def test_stats_of_nothing_have_no_rates():
     stats = judge_stats([])
-    assert (stats.consistency, stats.first_position_rate, stats.parse_failure_rate) == (None, None, None)
+    assert (stats.position_consistency, stats.first_position_rate, stats.parse_failure_rate) == (None, None, None)
     assert "position_consistency" not in stats.as_metrics()
     assert stats.as_metrics()["n_pairs"] == 0
 

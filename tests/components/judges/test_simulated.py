@@ -30,7 +30,7 @@ def test_without_noise_it_is_an_oracle(tmp_path):
 def test_a_large_position_bias_makes_it_inconsistent_towards_the_first(tmp_path):
     judge = open_judge(Simulated(position_bias=100.0), PairVerdict(), tmp_path)
     stats = judge_stats(judge_both_orders(judge, [item(i) for i in range(5)]))
-    assert (stats.consistency, stats.first_position_rate) == (0.0, 1.0)
+    assert (stats.position_consistency, stats.first_position_rate) == (0.0, 1.0)
 
 
 def test_noise_is_a_function_of_the_seed_and_the_question_only(tmp_path):
