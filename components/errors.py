@@ -78,3 +78,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean '{close[0]}'?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says (with the next one if it ends in a colon); its type where that is not plain.
+
+    >>> first_line(KeyError("gelu_fast_new"))
+    "KeyError 'gelu_fast_new'"
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    return f"{type(error).__name__} {text}" if isinstance(error, LookupError) else text

@@ -57,12 +57,15 @@ def run(
     if online:
         os.environ["HF_HUB_OFFLINE"] = "0"
     env.prepare()
+    from flows.base import describe_base
     from flows.runners import open_runner
     from flows.server import alive, driver_tag, prefect_api
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
     settings.wire()  # mistakes before anything is started
+    if base := describe_base(settings.params):
+        console.print(f"base model: {base}", markup=False)
     open_runner(settings)
     with prefect_api():
         from prefect import tags

@@ -12,6 +12,7 @@ import yaml
 from components.contract.params import assignment, build, dump, merge, parse_assignment, read_params_file
 from components.contract.spec import load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, nearest
+from flows.base import check_base, pin_revision
 from flows.catalogue import flow_graph, load_flow, section_components
 from flows.graph import Graph, Handle, Node
 from flows.profile import Layout, Profile, load_profile
@@ -108,6 +109,8 @@ def load_settings(
     for section, values in params.items():  # every mistake is named now, before anything runs
         if section in readers:
             build(load_params_class(load_spec(readers[section])), values, f"params.{section}")
+    pinned = pin_revision(params)
+    check_base(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,
@@ -115,7 +118,7 @@ def load_settings(
         profile=chosen,
         params=params,
         raw=raw or os.path.expandvars(chosen.raw),
-        overridden=bool(overrides or raw or iterations),
+        overridden=bool(overrides or raw or iterations or pinned),
         iterations=iterations or chosen.iterations,
         **_where(runner or chosen.runner, cluster or chosen.cluster),
     )

@@ -60,6 +60,15 @@ def data_dir() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cases_dir(data_dir: Path) -> Path:
+    """The folder of inputs that went wrong elsewhere, beside that of real data; tests that need it skip without it."""
+    path = data_dir.parent / "cases"
+    if not path.is_dir():
+        pytest.skip(f"no cases at {path} (a folder beside PREFLOW_DATA_DIR)")
+    return path
+
+
 LONGEST = ("tests/flows/test_align.py",)  # begin with what takes longest, so that no worker ends alone
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
 
 from components.errors import ParamsError
@@ -39,12 +40,21 @@ class Tiny:
                 raise ParamsError(f"{name}: must be at least 1 (got {getattr(self, name)}). Raise it.")
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class Params:
     source: str = "tiny"
     """`tiny` (train one on the input `text`), a Hugging Face hub id, or a local folder"""
     revision: str = ""
     """hub id: the commit; local folder: its content id (the error for a missing one says what to write)"""
+    date: str = ""
+    """the day (YYYY-MM-DD) that a chat template writes which reads the clock; such a model is refused without one"""
     held_out: float = 0.2
     """tiny: prompts whose share (records.prompt_share) is below this are never learned; at least validation + test"""
     tiny: Tiny = field(default_factory=Tiny)
@@ -64,5 +74,7 @@ class Params:
         check_sharding(self.optimization, self.compute)
         if not self.source:
             raise ParamsError("source: is empty (got ''). Write tiny, a hub id such as org/model, or a folder.")
+        if self.date and not _is_day(self.date):
+            raise ParamsError(f"date: must be a day as YYYY-MM-DD (got {self.date}). Write it like 2025-01-31.")
         if not 0 <= self.held_out < 1:
             raise ParamsError(f"held_out: must be in [0, 1) (got {self.held_out}). Give the share kept for evaluation.")

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from components.base_model.conversations import Conversation, Conversations, read_conversations
-from components.base_model.fetch import copy_model, locate
+from components.base_model.fetch import locate
+from components.base_model.files import check_files, copy_weights, settle_positions
 from components.base_model.params import Params
+from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
 from components.base_model.tiny import build_model, language_modeling, train_tokenizer
+from components.base_model.tokens import bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import RecordError, WiringError
 from components.generation.params import Sampler
 from components.generation.sample import sample
 from components.records import prompt_key
 from components.sequences import Sequence
-from components.sequences.tokenize import encode_pair, encode_prompt
+from components.sequences.tokenize import PROBES, encode_pair, encode_prompt
 from components.training import distributed
 from components.training.logprobs import sequence_logprobs
 from components.training.loop import train, write_log
-from components.training.runtime import load_policy, save_policy, setup
+from components.training.runtime import device_of, load_model, load_policy, load_tokenizer, save_policy, setup
 
 PROBED, LONGEST = 64, 128  # held-out prompts that are answered, and tokens of an answer, to see whether answers end
+BRING_ANOTHER = "Take config.json and weights of one and the same model, whole and as transformers saves them"
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
@@ -31,10 +36,35 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     device = setup(params.compute, params.seed)
     if params.source == "tiny":
         return _tiny(params, inputs, outputs, device)
-    folder = locate(params.source, params.revision)
-    facts = copy_model(folder, outputs["policy"])
-    model, tokenizer = load_policy(outputs["policy"], params.compute)
-    return {"parameters": _parameters(model), "vocab_size": len(tokenizer), **facts}
+    return _released(params, outputs["policy"])
+
+
+def _released(params: Params, output: Path) -> Metrics:
+    """Check a released model from its files to what it computes, and copy what makes it up. See the modules called."""
+    folder, revision = locate(params.source, params.revision)
+    config = check_files(folder)
+    check_kind(folder)
+    check_ends(folder)
+    facts = bring_tokenizer(folder, output, config, params.date)
+    copy_weights(folder, output)
+    model = load_model(output, BRING_ANOTHER, folder).to(device_of(params.compute))
+    tokenizer = load_tokenizer(output)
+    rows = model.get_input_embeddings().weight.shape[0]
+    last, last_id = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    check_vocabulary(last_id + 1, rows, folder, last)
+    check_finite(model, folder)
+    check_tied(model, folder)
+    check_causal(
+        model, tokenizer(" ".join(PROBES), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id, folder
+    )
+    return {
+        "parameters": _parameters(model),
+        "vocab_size": len(tokenizer),
+        "embedding_rows": rows,
+        "positions": settle_positions(output, model.config),
+        "revision": revision,
+        **facts,
+    }
 
 
 def _parameters(model: Any) -> int:

@@ -35,8 +35,14 @@ class Tokens:
     """longest prompt and completion together, in tokens (the model's own limit applies if it is lower)"""
     truncation: Literal["error", "drop"] = "drop"
     """what to do with a longer row: fail, or quarantine it"""
+    max_new_tokens: int = 64
+    """most tokens of an answer in later steps: a test prompt must leave room for it within the model's positions"""
 
     def check(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ParamsError(
+                f"max_new_tokens: must be at least 1 (got {self.max_new_tokens}). Use that of the answers' sampler."
+            )
         if self.max_length < 2:
             raise ParamsError(
                 f"max_length: must be at least 2 (got {self.max_length}). A prompt and an answer need it."

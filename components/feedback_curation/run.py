@@ -12,10 +12,11 @@ from components.errors import DataError
 from components.feedback_curation.aggregate import aggregate
 from components.feedback_curation.card import write_card
 from components.feedback_curation.collect import Collected, collect
-from components.feedback_curation.gate import Gated, gate, model_limit, refuse_long
+from components.feedback_curation.gate import Gated, gate, refuse_long
 from components.feedback_curation.params import Params
 from components.feedback_curation.split import flip, split
 from components.feedback_curation.summary import metrics, summarize
+from components.model_files.positions import prompt_limit, row_limit
 from components.records import write_lines, write_records
 from components.training.runtime import load_tokenizer
 from components.votes.agreement import study
@@ -35,8 +36,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     aggregated = aggregate(collected.records, params.aggregation, outputs.identity)
     n_flipped = flip(aggregated.records, params.label_flip, params.seed)
     splits = split(aggregated.records, params.validation, params.test)
-    limit = min(params.tokens.max_length, model_limit(policy) or params.tokens.max_length)
-    gated = gate(splits, load_tokenizer(policy), limit)
+    limit = row_limit(policy, params.tokens.max_length)
+    longest_prompt = prompt_limit(policy, params.tokens.max_new_tokens, "feedback_curation.tokens.max_new_tokens")
+    gated = gate(splits, load_tokenizer(policy), limit, longest_prompt)
     refuse_long(gated, params.tokens, limit)
     n_gated = sum(map(len, splits.values()))
     _check_share("token gate", len(gated.quarantine), n_gated, gated.quarantine, params.max_bad_share)

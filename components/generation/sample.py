@@ -23,6 +23,7 @@ from transformers import DynamicCache
 
 from components.errors import RecordError
 from components.generation.params import Sampler
+from components.model_files.positions import check_longest
 from components.training.runtime import autocast
 
 
@@ -175,10 +176,11 @@ def sample(
 
     `keys[i]` names prompt i: the same key, sampler seed and sample number give the same random numbers in any run.
     Temperature 0 gives every sample of a prompt the same completion. `progress` names the progress bar.
-    Raises RecordError for a prompt without tokens.
+    Raises RecordError for a prompt without tokens, ArtifactError if the answers to a prompt do not fit in the model.
     """
     if not all(prompts):
         raise RecordError("sample: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
+    check_longest(model, max(map(len, prompts), default=0) + sampler.max_new_tokens, "sample")
     stops = torch.tensor(sorted(stop_tokens(model, tokenizer)), device=device)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # stable: ties keep the input order
     size = max(1, sampler.batch_size // samples_per_prompt)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from components.contract import Input, Inputs, Outputs
 from components.errors import ArtifactError, ParamsError
+from components.model_files.positions import row_limit
 from components.objectives import Objective, Quantity
 from components.policy_optimization.params import Params
 from components.sequences import Example, Examples, read_examples
@@ -66,12 +67,12 @@ class Work:
         return given is None or given.id == self.inputs["policy"].id
 
 
-def read(params: Params, inputs: Inputs, tokenizer: Any, objective: Objective, model: Any) -> dict[str, Examples]:
-    """Train and validation examples. Raises ParamsError if rows may be longer than the model has positions,
-    ArtifactError if there is nothing to train on."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and params.max_length > limit:
-        raise ParamsError(f"max_length: the model has fewer positions (got {params.max_length} > {limit}). Lower it.")
+def read(params: Params, inputs: Inputs, tokenizer: Any, objective: Objective) -> dict[str, Examples]:
+    """Train and validation examples, no longer than `max_length` and the positions of the policy.
+
+    Raises ArtifactError if there is nothing to train on.
+    """
+    limit = row_limit(inputs["policy"].path, params.max_length)
     names = tuple(need.name for need in objective.needs)
     splits = {
         split: read_examples(
@@ -79,7 +80,7 @@ def read(params: Params, inputs: Inputs, tokenizer: Any, objective: Objective, m
             tokenizer,
             view=objective.view,
             keep_ties=keeps_ties(objective.view, names),
-            max_length=params.max_length,
+            max_length=limit,
         )
         for split in ("train", "validation")
     }

@@ -20,6 +20,7 @@ from components.training.batch_statistics import State
 from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
+from components.training.lora_targets import check_targets
 from components.training.runtime import device_of, load_policy, save_policy, setup
 from components.training.scorer import Reference, Scorer, lengths, share_prompts
 
@@ -33,7 +34,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective, "policy")
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
-    splits = read(params, inputs, tokenizer, objective, model)
+    check_targets(model, params.lora, "policy_optimization.lora.targets")
+    splits = read(params, inputs, tokenizer, objective)
     work = Work(
         params=params,
         inputs=inputs,

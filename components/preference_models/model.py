@@ -18,6 +18,7 @@ import torch
 
 from components.contract import Choice, dump
 from components.errors import ArtifactError, ParamsError
+from components.model_files.positions import check_longest
 from components.preference_models.network import load_network
 from components.preference_models.readings import Array, pair_logits, probability, read_rows
 from components.preference_models.table import PREFERENCE_MODELS, is_scored
@@ -115,6 +116,7 @@ def network_reader(
 
     def read(texts: Sequence[Text]) -> list[Reading]:
         encoded = [encode_pair(tokenizer, text.messages, text.completion) for text in texts]
+        check_longest(network, max((len(one.row) for one in encoded), default=0), "preference model")
         values = read_rows(
             network,
             kind,

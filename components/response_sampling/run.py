@@ -10,6 +10,7 @@ from typing import Any
 from components.contract import Inputs, Metrics, Outputs, dump
 from components.errors import RecordError
 from components.generation.sample import Generation, sample
+from components.model_files.positions import prompt_limit
 from components.records import write_lines
 from components.records.canonical import sha256
 from components.response_sampling.params import Params
@@ -69,8 +70,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     model, tokenizer = load_policy(inputs["policy"].path, params.compute)
     excluded: Counter[str] = Counter()
     chosen = read_prompts(inputs, params, excluded)
-    context = getattr(model.config, "max_position_embeddings", None)
-    room = None if context is None else context - params.sampler.max_new_tokens
+    room = prompt_limit(
+        inputs["policy"].path, params.sampler.max_new_tokens, "response_sampling.sampler.max_new_tokens"
+    )
     fitting = _fitting(chosen, tokenizer, room, excluded)
     if not fitting:
         raise RecordError(

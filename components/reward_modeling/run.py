@@ -10,6 +10,7 @@ from torch import nn
 
 from components.contract import Inputs, Metrics, Outputs, dump
 from components.errors import ArtifactError
+from components.model_files.positions import row_limit
 from components.objectives import Objective, Quantity, needs, parse, resolve
 from components.preference_models import is_scored
 from components.preference_models.model import write_card
@@ -22,6 +23,7 @@ from components.sequences.read import keeps_ties
 from components.training import distributed, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
+from components.training.lora_targets import check_targets
 from components.training.runtime import setup
 from components.training.scorer import Scorer, lengths, share_prompts
 
@@ -43,7 +45,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective, "reward")
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
-    data = _read(params, inputs, objective, model, tokenizer)
+    check_targets(model, params.lora, "reward_modeling.lora.targets")
+    data = _read(params, inputs, objective, tokenizer)
     share = share_prompts("auto", data.train.items, lambda batch: readings(model, params.kind, batch), device)
     shared = distributed.everywhere(share, device)
     budget = params.optimization.micro_batch_tokens
@@ -70,10 +73,10 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     return metrics
 
 
-def _read(params: Params, inputs: Inputs, objective: Objective, model: Any, tokenizer: Any) -> Data:
+def _read(params: Params, inputs: Inputs, objective: Objective, tokenizer: Any) -> Data:
     """Ties stay in training for objectives that learn a probability, and are never evaluated."""
     folder = inputs["dataset"].path
-    limit = min(params.max_length, getattr(model.config, "max_position_embeddings", params.max_length))
+    limit = row_limit(inputs["base"].path, params.max_length)
 
     def examples(split: str, view: str, ties: bool = False) -> Examples:
         return read_examples(folder / f"{split}.jsonl", tokenizer, view=view, keep_ties=ties, max_length=limit)

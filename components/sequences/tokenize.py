@@ -19,7 +19,7 @@ class Encoded:
 
     `prefix_ok`: the prompt's tokens are a prefix of the tokens of the whole conversation. `bos_count` over prompt and
     completion (must not exceed 1), `eos_count` in the completion (must be 1), `cut`: tokens that the template put
-    after the final EOS (a newline, usually), which no model ever generates.
+    after the final EOS (a newline, usually), which no model ever generates. `text`: what was made tokens of.
     """
 
     prompt_ids: list[int]
@@ -28,10 +28,21 @@ class Encoded:
     bos_count: int
     eos_count: int
     cut: int
+    text: str = ""
 
     @property
     def row(self) -> Sequence:
         return Sequence(self.prompt_ids, self.completion_ids)
+
+
+PROBES = ("Hello world", "  two spaces\n\nand lines ", "naïve café – 你好 🙂", "x=1;\tif(x){y[0]}")
+"""Short texts of every sort, to see whether a tokenizer keeps them."""
+
+
+def lossy_probes(tokenizer: Any) -> int:
+    """How many of the probes do not decode to themselves: 0 for a tokenizer of bytes."""
+    kept = [tokenizer.decode(_ids(tokenizer, text), clean_up_tokenization_spaces=False) for text in PROBES]
+    return sum(text != probe for text, probe in zip(kept, PROBES, strict=True))
 
 
 def encode_prompt(tokenizer: Any, messages: Collection[dict[str, str]]) -> list[int]:
@@ -52,6 +63,7 @@ def encode_pair(tokenizer: Any, messages: Collection[dict[str, str]], completion
     eos, bos = tokenizer.eos_token_id, tokenizer.bos_token_id
     prefix_ok = True
     if not tokenizer.chat_template:
+        whole = "\n".join(message["content"] for message in messages) + completion
         completion_ids = [*_ids(tokenizer, completion), eos]
     else:
         whole = _render(tokenizer, [*messages, {"role": "assistant", "content": completion}], generate=False)
@@ -66,7 +78,7 @@ def encode_pair(tokenizer: Any, messages: Collection[dict[str, str]], completion
     bos_count = 0
     if bos is not None and bos != eos:
         bos_count = prompt_ids.count(bos) + completion_ids.count(bos)
-    return Encoded(prompt_ids, completion_ids, prefix_ok, bos_count, completion_ids.count(eos), cut)
+    return Encoded(prompt_ids, completion_ids, prefix_ok, bos_count, completion_ids.count(eos), cut, whole)
 
 
 def _end_at_eos(ids: list[int], eos: int) -> tuple[list[int], int]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components.model_files.positions import check_longest
 from components.sequences import Sequence
 from components.training.batching import Batch, collate, micro_batches
 from components.training.head import Predictions, head_logps
@@ -70,8 +71,9 @@ def sequence_logprobs(
 ) -> list[list[float]]:
     """Log-probability of every completion token of every row, in the order of `rows`; no gradient.
 
-    `progress` names the progress bar; without it there is none.
+    `progress` names the progress bar; without it there is none. Raises ArtifactError for a row longer than the model.
     """
+    check_longest(model, max(map(len, rows), default=0), "log-probabilities")
     results: list[list[float]] = [[] for _ in rows]
     groups = micro_batches(range(len(rows)), [len(row) for row in rows], micro_batch_tokens)
     for group in tqdm(groups, desc=progress, disable=not progress, unit="batch"):

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, first_line
 from components.training.params import Compute
 
-log = logging.getLogger(__name__)
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises, by the kind of damage, for a folder that it cannot make a model of."""
 
 
 def setup(compute: Compute, seed: int) -> torch.device:
@@ -67,7 +80,7 @@ def load_tokenizer(path: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"{path}: the tokenizer cannot be loaded ({_first_line(error)}). Rerun base_model."
+            f"{path}: the tokenizer cannot be loaded ({first_line(error)}). Rerun base_model."
         ) from error
     if tokenizer.eos_token_id is None:
         raise ArtifactError(f"{path}: the tokenizer has no EOS token, so no answer could end. Set eos_token in it.")
@@ -79,10 +92,30 @@ def load_tokenizer(path: Path) -> Any:
 def load_policy(path: Path, compute: Compute) -> tuple[Any, Any]:
     """(model, tokenizer) of a policy artifact: safetensors only, fp32 weights, eval mode, on the device of `compute`.
 
-    Raises ArtifactError if something is missing, or if the tokenizer has ids that the model has no embedding for.
+    Raises ArtifactError if something is missing, too many or of another shape, or if the tokenizer has ids that the
+    model has no embedding for.
     """
     path = Path(path)
     tokenizer = load_tokenizer(path)
+    model = load_model(path, "Rerun its step")
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ArtifactError(
+            f"{path}: the tokenizer has more tokens than the model (got {len(tokenizer)} > {rows}). "
+            "They do not belong together: take both from one folder."
+        )
+    return model.to(device_of(compute)), tokenizer
+
+
+def load_model(path: Path, remedy: str, name: Path | None = None) -> Any:
+    """The causal language model of a folder, whole: fp32, eval mode, on the CPU.
+
+    Messages begin with `name` (the folder as the user knows it; `path` if not given) and end with `remedy`.
+
+    Raises ArtifactError if it cannot be loaded, or if its weights are not exactly those that the model needs:
+    transformers itself would fill what is missing with random numbers, and leave out what it has no place for.
+    """
+    name = name or path
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
@@ -91,19 +124,22 @@ def load_policy(path: Path, compute: Compute) -> tuple[Any, Any]:
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # to be told of all of them in the report
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path}: the model cannot be loaded ({_first_line(error)}). Rerun its step.") from error
+    except LOADING_ERRORS as error:
+        raise ArtifactError(f"{name}: the model cannot be loaded ({first_line(error)}). {remedy}.") from error
     model, report = loaded
-    if missing := sorted(report["missing_keys"]):
-        raise ArtifactError(f"{path}: weights are missing (got none for {', '.join(missing[:3])}). Rerun its step.")
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ArtifactError(
-            f"{path}: the tokenizer has more tokens than the model (got {len(tokenizer)} > {rows}). "
-            "They do not belong together: take both from one folder."
-        )
-    return model.eval().to(device_of(compute)), tokenizer
+    shapes = [f"{tensor} {list(there)} for {list(want)}" for tensor, there, want in report["mismatched_keys"]]
+    for what, names in (
+        ("weights are missing (got none for", report["missing_keys"]),
+        ("weights have another shape than the config says (got", shapes),
+        ("weights have no place in the model that the config describes (got", report["unexpected_keys"]),
+        ("weights cannot be read (got", report["error_msgs"]),
+    ):
+        if names:
+            first = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise ArtifactError(f"{name}: {what} {first}). {remedy}.")
+    return model.eval()
 
 
 def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -114,8 +150,3 @@ def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.pop("_name_or_path", None) is not None:  # a path of this machine must not get into the bytes
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -7,6 +7,7 @@ Training, references, statistics of a batch and validation all go through here.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from components.errors import first_line
 from components.objectives import Quantity
 from components.sequences import Example, Sequence
 from components.training import distributed
@@ -188,7 +190,8 @@ def share_prompts(
 
     `choice`: auto, always, never. `values`: what the model says of a batch ([N] or more); it must be the same for
     sequences that share the row of their prompt. Models whose attention or positions do not follow the given mask and
-    position ids fail.
+    position ids fail, or refuse such a mask: they compute each prompt again. The check is as long as the data, since a
+    window of attention is not seen by a shorter one.
     """
     if choice == "never" or all(len(group) == 1 for example in examples for group in example.by_prompt()):
         return False
@@ -196,23 +199,23 @@ def share_prompts(
         together, apart = sum(e.shared_tokens for e in examples), sum(e.separate_tokens for e in examples)
         if apart < SAVING * together or max(e.shared_tokens for e in examples) > WIDEST:
             return False
-    probe = [_cut(example) for example in examples[:2]]
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        one, other = (values(layout(probe, device, shared=shared).batch) for shared in (False, True))
-    gap = (one - other).abs().max().item()
+    shares = [example for example in examples if any(len(group) > 1 for group in example.by_prompt())]
+    gap = _gap_when_shared(max(shares, key=lambda example: example.shared_tokens), values, device)
     if not gap <= TOLERANCE:
         log.warning("shared prompts: this model does not share prompts (gap %.1e); computing each one again", gap)
     return gap <= TOLERANCE
 
 
-def _cut(example: Example) -> Example:
-    """Short enough to try something on."""
-    return Example(
-        tuple(
-            Sequence(sequence.prompt_ids[-32:], sequence.completion_ids[:32], sequence.role)
-            for sequence in example.sequences
-        )
-    )
+def _gap_when_shared(example: Example, values: Callable[[Batch], Tensor], device: torch.device) -> float:
+    """Largest difference of what the model says of one example when its prompts are shared; infinite if it cannot."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        apart = values(layout([example], device, shared=False).batch)
+        try:
+            together = values(layout([example], device, shared=True).batch)
+        except (ValueError, RuntimeError, TypeError, IndexError) as error:  # no mask of four dimensions, for example
+            log.warning("shared prompts: this model refuses them (%s)", first_line(error))
+            return math.inf
+    return float((apart - together).abs().max())
 
 
 def _index(numbers: list[int], like: Tensor) -> Tensor:

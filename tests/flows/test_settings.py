@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
 from flows import profile as profile_module
 from flows.profile import load_profile, profile_names
@@ -29,6 +30,19 @@ def test_overrides_win_over_the_profile_which_wins_over_the_file(project: Path) 
     assert load_settings("align", "big").params["train"]["lr"] == 0.2
     assert load_settings("align", "big", overrides=("train.lr=0.3",)).params["train"]["lr"] == 0.3
     assert yaml.safe_load((project / "params.yaml").read_text())["train"]["lr"] == 0.1
+
+
+def test_a_base_model_without_a_revision_gets_that_of_its_folder(project: Path) -> None:
+    """It is part of the identity then; what params.yaml does not hold leaves dvc.lock alone."""
+    model = project / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    with (project / "params.yaml").open("a") as stream:
+        stream.write(f"base_model: {{source: {model}, revision: ''}}\n")
+    found = load_settings("align")
+    assert (found.params["base_model"]["revision"], found.overridden) == (content_id(model), True)
+    given = load_settings("align", overrides=("base_model.revision=abc",))
+    assert given.params["base_model"]["revision"] == "abc"
 
 
 def test_a_knob_of_a_choice_can_be_set(project: Path) -> None:

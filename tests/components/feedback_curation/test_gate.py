@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import normalizers
 
 from components.errors import DataError
-from components.feedback_curation.gate import REMEDIES, fault, gate, length_summary, model_limit, refuse_long
+from components.feedback_curation.gate import REMEDIES, fault, gate, length_summary, refuse_long
 from components.feedback_curation.params import Tokens
-from components.sequences.tokenize import Encoded, encode_pair
+from components.sequences.tokenize import Encoded, encode_pair, encode_prompt
 from tests.components.records.samples import pair
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
 
@@ -94,6 +93,28 @@ def test_an_eos_inside_an_answer_is_found() -> None:
     assert rules(gate(splits(train="A <eos> dog."), tiny_tokenizer(), 100)) == ["inner_eos"]
 
 
+def test_a_message_that_the_template_leaves_out_is_found_and_its_role_named() -> None:
+    parts = splits(train="A dog.")
+    parts["train"][0]["task"]["system"] = "Answer in French."
+    assert rules(gate(parts, tiny_tokenizer(), 100)) == []
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("in messages", "in messages if message.role != 'system'")
+    found = gate(parts, tokenizer, 100)
+    assert rules(found) == ["left_out"]
+    assert "no text of a system message in the rendering" in found.quarantine[0]["reason"]
+
+
+def test_a_text_that_its_tokens_do_not_decode_to_is_found() -> None:
+    """Lower case is all that this tokenizer keeps; blanks around a text, which templates trim, are no loss."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    parts = {
+        "train": [pair(texts=("a dog", "A dog"), prompt="which?"), pair(texts=(" a dog ", "a fox"), prompt="what?")]
+    }
+    assert rules(gate(parts, tokenizer, 100)) == ["lossy"]
+    assert rules(gate(parts, tiny_tokenizer(), 100)) == []
+
+
 def test_media_pass_unseen_and_are_counted() -> None:
     parts = splits(train="A dog.")
     parts["train"][0]["candidates"][0]["parts"] = [{"type": "image", "uri": "x.png"}]
@@ -101,10 +122,15 @@ def test_media_pass_unseen_and_are_counted() -> None:
     assert (len(found.records["train"]), found.not_text["train"]) == (1, 1)
 
 
-def test_the_models_own_limit_is_read_from_its_config(tmp_path: Path) -> None:
-    for config, limit in (({"max_position_embeddings": 64}, 64), ({"n_positions": 32}, 32), ({}, None)):
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        assert model_limit(tmp_path) == limit
+def test_a_test_prompt_leaves_room_for_its_answer_and_no_other_prompt_has_to() -> None:
+    """Within its own length it passes, within one token less it does not; training prompts are not answered."""
+    parts = splits(train="A dog.", validation="A dog.", test="A dog.")
+    longest = len(encode_prompt(tiny_tokenizer(), [{"role": "user", "content": "The dog?"}]))
+    assert rules(gate(parts, tiny_tokenizer(), 100, longest)) == []
+    found = gate(parts, tiny_tokenizer(), 100, longest - 1)
+    assert rules(found) == ["no_room_to_answer"]
+    assert found.by_rule["test"] == {"no_room_to_answer": 1}
+    assert f"(got {longest} tokens of the prompt, room for {longest - 1})" in found.quarantine[0]["reason"]
 
 
 def test_length_quantiles_by_nearest_rank() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.contract import Record, run_component
-from components.errors import DataError
+from components.errors import DataError, ParamsError
 from components.feedback_curation.card import estimate_text, histogram, sample
 from components.records import comparisons, read_records, shared_prompts, validate
 from components.records.feedback import write_feedback
@@ -107,6 +107,14 @@ def test_records_that_break_a_rule_or_the_gate_are_quarantined_and_counted(tmp_p
     summary = json.loads((out / "summary.json").read_text())
     assert sum(split["gated_out"].get("too_long", 0) for split in summary["splits"].values()) == 1
     assert summary["tokens"]["max_length"] == 128  # the model's own limit, below the parameter's 1024
+
+
+def test_answers_longer_than_the_models_positions_are_a_mistake(tmp_path: Path, policy: Path) -> None:
+    source = feedback(tmp_path / "f", panel())
+    with pytest.raises(ParamsError, match=r"tokens.max_new_tokens: leaves no room .* 128 positions \(got 128\)"):
+        run(tmp_path, policy, source, tokens={"max_new_tokens": 128})
+    with pytest.raises(DataError, match=r"no_room_to_answer x \d+, .*lower max_new_tokens"):
+        run(tmp_path, policy, source, tokens={"max_new_tokens": 127})
 
 
 @pytest.mark.parametrize(

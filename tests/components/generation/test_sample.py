@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components.contract.params import build
-from components.errors import ParamsError, RecordError
+from components.errors import ArtifactError, ParamsError, RecordError
 from components.generation.params import Sampler
 from components.generation.sample import Generation, pick_tokens, row_seed, sample
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -194,3 +194,10 @@ def test_an_empty_prompt_is_an_error(model: Any) -> None:
 def test_impossible_samplers_are_errors(bad: dict[str, float]) -> None:
     with pytest.raises(ParamsError, match=next(iter(bad))):
         build(Sampler, bad, "params.sampler")
+
+
+def test_answers_that_would_outgrow_the_model_are_refused_before_they_are_sampled(model: Any) -> None:
+    """512 positions: a prompt of 13 tokens and 500 new ones do not fit."""
+    ids = [list(range(10, 23))]
+    with pytest.raises(ArtifactError, match=r"^sample: the model has fewer positions .*\(got 513 > 512\)"):
+        run(model, ids, Sampler(max_new_tokens=500))

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from components.contract.table import Row
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, RecordError
 from components.objectives import OBJECTIVES
 from components.records import make_record, simple_task, text_candidate
 from components.training import scoring_check
@@ -180,9 +180,19 @@ def test_kto_does_not_depend_on_micro_batches(tmp_path: Path) -> None:
         assert one["kl"] == pytest.approx(other["kl"], abs=1e-4)
 
 
-def test_max_length_beyond_the_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"max_length: the model has fewer positions \(got 513 > 512\)"):
-        optimize(tmp_path, max_length=513)
+def test_rows_are_limited_by_the_models_positions_below_max_length(tmp_path: Path) -> None:
+    """As in curation and in reward modeling: one rule."""
+    paths = inputs(tmp_path)
+    save_tiny_policy(tmp_path / "policy", max_position_embeddings=16)
+    with pytest.raises(RecordError, match=r"longer than max_length 16"):
+        optimize(tmp_path, paths=paths, max_length=512)
+
+
+def test_lora_targets_are_checked_before_the_data_are_read(tmp_path: Path) -> None:
+    paths = inputs(tmp_path)
+    (tmp_path / "dataset/train.jsonl").write_text("not read\n")
+    with pytest.raises(ParamsError, match=r"^policy_optimization.lora.targets: .*\(got no_such_layer\)"):
+        optimize(tmp_path, paths=paths, lora={"rank": 4, "targets": ["no_such_layer"]})
 
 
 @OBJECTIVES.row(family="policy", view="pair")

@@ -214,6 +214,13 @@ def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy:
         fit(tmp_path, policy, dataset, max_length=64)
 
 
+def test_lora_targets_are_checked_before_the_data_are_read(tmp_path: Path, policy: Path) -> None:
+    """A reward model has no output layer of the vocabulary to adapt."""
+    dataset = write_dataset(tmp_path / "data", [], [], [])
+    with pytest.raises(ParamsError, match=r"^reward_modeling.lora.targets: .*\(got lm_head\). Choose from"):
+        fit(tmp_path, policy, dataset, lora={"rank": 2, "targets": ["q_proj", "lm_head"]})
+
+
 def test_nothing_to_learn_from_is_bad_data(tmp_path: Path, policy: Path) -> None:
     dataset = write_dataset(tmp_path / "data", [], [], labelled_pairs(2, 0))
     with pytest.raises(ArtifactError, match="no examples to train on"):

@@ -38,6 +38,20 @@ def test_missing_weights_and_files_are_artifact_errors(tmp_path: Path) -> None:
         load_policy(folder, Compute())
 
 
+def test_weights_of_another_shape_and_without_a_place_are_artifact_errors(tmp_path: Path) -> None:
+    folder = save_tiny_policy(tmp_path / "policy")
+    whole = load_file(folder / "model.safetensors")
+    save_file({**whole, "score.weight": torch.ones(1, 32)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"have no place in the model .*\(got score.weight\). Rerun its step"):
+        load_policy(folder, Compute())
+    save_file({**whole, "model.norm.weight": torch.ones(16)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"another shape than the config says \(got model.norm.weight \[16\] for"):
+        load_policy(folder, Compute())
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(ArtifactError, match=r"policy: the model cannot be loaded .*Rerun its step"):
+        load_policy(folder, Compute())
+
+
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     folder = save_tiny_policy(tmp_path / "policy")
     (folder / "model.safetensors").unlink()
