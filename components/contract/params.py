@@ -31,12 +31,13 @@ of an output; it is no part of the identity, is not written into params.yaml, an
 class Choice:
     """A chosen row of a table with all its knobs. In YAML: `{name: dpo, revision: 1, beta: 0.1}`.
 
-    Left out knobs take the row's defaults and are then there; `revision` is the row's and may be left out.
+    Left out knobs take the row's defaults and are then there; `revision` is the row's and may be left out (0 here,
+    until it is built).
     """
 
     name: str
     knobs: dict[str, Any] = field(default_factory=dict)
-    revision: int = 1
+    revision: int = 0
 
 
 @runtime_checkable
@@ -189,7 +190,7 @@ def dump(params: Any, *, execution: bool = True) -> Any:
     Without `execution` it is what the identity of a step holds: fields that are marked EXECUTION are left out.
     """
     if isinstance(params, Choice):
-        return {"name": params.name, "revision": params.revision, **params.knobs}
+        return {"name": params.name, **({"revision": params.revision} if params.revision else {}), **params.knobs}
     if dataclasses.is_dataclass(params) and not isinstance(params, type):
         row = getattr(params, "ROW", None)
         plain = {

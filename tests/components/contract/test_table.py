@@ -105,6 +105,12 @@ def test_a_mistake_is_named_with_its_place_and_remedy(given: Any, message: str) 
         build(Params, given, "p")
 
 
+def test_a_choice_written_in_code_is_of_the_revision_of_its_row() -> None:
+    """Raising a revision must not make the defaults of parameters refuse themselves."""
+    assert dump(Choice("boxed")) == {"name": "boxed"}
+    assert dump(TOYS.choose("p", dump(Choice("boxed"))))["revision"] == 2
+
+
 def test_merge_takes_the_knobs_of_another_row_away() -> None:
     base = {"toy": {"name": "near", "beta": 0.5}}
     assert merge(Params, base, {"toy": {"mode": "mean"}})["toy"] == {"name": "near", "beta": 0.5, "mode": "mean"}
