@@ -60,7 +60,7 @@ class ModelJudge(Generic[Item, Answer]):
 
     def _why_none(self, said: Completion) -> str:
         if said.refused:
-            return f"the endpoint refused the question ({said.refused})"
+            return f"the judge refused the question ({said.refused})"
         if said.finish == "length":
             return "the answer was cut off at max_tokens"
         if not said.text.strip():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from components.contract.params import EXECUTION
 from components.contract.ranges import Count, NonNegative, Positive, Whole
+from components.contract.run import Input
 from components.errors import ParamsError
 from components.judges.contract import PromptContract
 from components.judges.reply import Answer, Item, Judge
@@ -76,6 +77,38 @@ class Endpoint:
         from components.judges.judge import ModelJudge
 
         return ModelJudge(EndpointAsker(self, AnswerCache(cache / "judges", journal)), contract)
+
+
+@JUDGES.row(name="local", source="this project", inputs=("model",))
+@dataclass(frozen=True)
+class Local:
+    """A policy on this machine, the input `model`, asked with its own chat template. Its answers are kept, too."""
+
+    temperature: NonNegative = 0.0
+    """Sampling temperature of the judge; 0 takes the most likely token."""
+    max_tokens: Count = 1024
+    """Longest answer of the judge. An answer cut off there counts as none; a question that leaves no room for it in the
+    model's positions gets none."""
+    seed: int = 0
+    """With the question it fixes the random numbers of a sampled answer."""
+    batch_size: Count = 8
+    """Most questions in one forward pass; it changes an answer only through rounding (in bf16 sooner than in fp32)."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Device type; another type may round differently. On a cluster, ask for a GPU too (docs/kubernetes.md)."""
+    threads: Count = 2
+    """CPU threads; the split of a sum over threads changes its last bits."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """fp32, or bf16 autocast over fp32 weights."""
+
+    def open(
+        self, contract: PromptContract[Item, Answer], cache: Path, journal: Path | None, model: Input
+    ) -> Judge[Item, Answer]:
+        """See `open_judge`. Raises ParamsError if the model has no room for answers of `max_tokens`."""
+        from components.judges.cache import AnswerCache  # here: parameters must load fast
+        from components.judges.judge import ModelJudge
+        from components.judges.local import LocalAsker
+
+        return ModelJudge(LocalAsker(self, model, AnswerCache(cache / "judges", journal)), contract)
 
 
 @JUDGES.row(name="simulated", source="this project")

@@ -8,7 +8,7 @@ JUDGES = Table(
     "judges",
     "judge",
     "components.judges.kinds",
-    "Who is asked: a language model behind an endpoint, or the known truth of the simulated world.",
+    "Who is asked: a language model behind an endpoint or on this machine, or the known truth of the simulated world.",
 )
 
 PROMPT_CONTRACTS = Table(

@@ -27,7 +27,9 @@ ASK: dict[str, Callable[[Judge[Any, Any], Params, Inputs], Asked]] = {"pair": as
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     """Returns what the judge could not read, its consistency and its leaning to a position, beside the counts."""
-    judge: Judge[Any, Any] = open_judge(params.judge, params.contract, outputs.cache, outputs.workdir)
+    judge: Judge[Any, Any] = open_judge(
+        params.judge, params.contract, outputs.cache, outputs.workdir, inputs.get("model")
+    )
     asked = ASK[SOURCES[params.source.name].facts["item"]](judge, params, inputs)
     outputs.execution.update(judge.execution())
     _refuse_silence(asked.cases)
