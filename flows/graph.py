@@ -95,10 +95,11 @@ class Graph:
         self.nodes[node.name] = node
         return node
 
-    def by_types(self, component: str, offered: Mapping[str, Callable[[], Handle]]) -> Node:
+    def by_types(self, component: str, offered: Mapping[str, Callable[[], Handle]], **known: Handle) -> Node:
         """Add a step whose inputs are found by their types: `offered` has a function that gives (or first makes) the
-        artifact of a type. Optional inputs stay unconnected: only whoever knows why they are there can fill them."""
-        wired: dict[str, Any] = {}
+        artifact of a type. Optional inputs stay unconnected unless they are `known`: only whoever knows why they are
+        there can fill them."""
+        wired: dict[str, Any] = {**known}
         for port in load_spec(component).inputs.values():
             if port.optional:
                 continue

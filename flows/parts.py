@@ -25,12 +25,12 @@ def beginning(at: Graph, layout: Layout) -> Beginning:
     raw = layout.raw or at.step("simulated_feedback")["raw"]
     human = at.step("human_feedback", raw=raw)["feedback"]
     base = at.step("base_model", text=human)["policy"]
-    feedback = [feedback_of(at, source, raw, human, base) for source in layout.feedback]
+    feedback = [feedback_of(at, source, raw, human, base, layout) for source in layout.feedback]
     dataset = at.step("feedback_curation", feedback=feedback, policy=base)["dataset"]
     return Beginning(human, base, dataset)
 
 
-def feedback_of(at: Graph, source: str, raw: Handle, human: Handle, base: Handle) -> Handle:
+def feedback_of(at: Graph, source: str, raw: Handle, human: Handle, base: Handle, layout: Layout) -> Handle:
     """What a feedback component makes of what is there, found by the types of its ports: a new one needs no edit."""
 
     def samples() -> Handle:
@@ -38,8 +38,13 @@ def feedback_of(at: Graph, source: str, raw: Handle, human: Handle, base: Handle
         return made["samples"]
 
     offered = {"raw_feedback": lambda: raw, "feedback": lambda: human, "policy": lambda: base, "samples": samples}
-    node = at.nodes.get(source) or at.by_types(source, offered)
+    node = at.nodes.get(source) or at.by_types(source, offered, **judge_of(layout, source))
     return node.of_type("feedback")
+
+
+def judge_of(layout: Layout, section: str) -> dict[str, Handle]:
+    """The policy that judges by a section of params.yaml, as an input, where a policy does."""
+    return {"model": layout.judges[section]} if section in layout.judges else {}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Contest:
     reward: Handle
     policies: dict[str, Handle]
     answers: dict[str, Handle]
+    judge: dict[str, Handle]
 
     @property
     def opponents(self) -> dict[str, Handle]:
@@ -66,7 +72,7 @@ def decision(at: Graph, first: Beginning, policy: Handle, reward: Handle, layout
     policies = {"candidate": policy, "reference": first.base}
     policies |= {"champion": layout.champion} if layout.champion else {}
     answers = {who: answered(at, who, own, first.dataset) for who, own in policies.items()}
-    contest = Contest(first.dataset, reward, policies, answers)
+    contest = Contest(first.dataset, reward, policies, answers, judge_of(layout, "verdicts"))
     said = [likelihood(at, who, contest) for who in policies]
     for witness in layout.witnesses:
         if witness not in WITNESSES:
@@ -132,6 +138,7 @@ def judged(at: Graph, contest: Contest) -> list[Handle]:
             doc=f"A judge on the candidate's answers against those of the {who}, each pair in both orders.",
             samples=contest.answers["candidate"],
             against=answers,
+            **contest.judge,
         )["verdicts"]
         for who, answers in contest.opponents.items()
     ]

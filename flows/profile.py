@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,8 @@ class Profile:
     """Components whose feedback goes into the data set: any component that makes feedback of what is there by then."""
     witnesses: tuple[str, ...] = ("scoring", "llm_feedback")
     """Components that say in the evaluation who is better: the preference model (scoring), a judge (llm_feedback)."""
+    judge: str = ""
+    """Folder of the policy that judges in every section of params.yaml whose judge is one; $VARIABLES are filled in."""
     iterations: Count = 2
     """How often a loop goes round."""
     params: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +57,8 @@ class Layout:
     """See Profile."""
     champion: Handle | None = None
     """The policy to beat, where there is one."""
+    judges: Mapping[str, Handle] = field(default_factory=dict)
+    """The policies that judge, by the section of params.yaml that says so."""
 
 
 def profile_names() -> list[str]:

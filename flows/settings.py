@@ -11,7 +11,8 @@ import yaml
 
 from components.contract.params import assignment, build, dump, merge, parse_assignment, read_params_file
 from components.contract.spec import load_params_class, load_spec
-from components.errors import ArtifactError, ParamsError, nearest
+from components.errors import ArtifactError, ParamsError, WiringError, nearest
+from components.judges import JUDGES
 from flows.base import check_base, pin_revision
 from flows.catalogue import flow_graph, load_flow, section_components
 from flows.graph import Graph, Handle, Node
@@ -70,11 +71,36 @@ class Settings:
             )
         return Graph.external("raw_feedback", path)
 
+    def judges(self) -> dict[str, Handle]:
+        """The policy that judges, by section whose judge is one. Raises ArtifactError if it is not there."""
+        asking = [name for name, values in self.params.items() if _asks_a_policy(values)]
+        if not asking or not self.profile.judge:
+            return {}
+        path = Path(os.path.expandvars(self.profile.judge))
+        if not path.exists():
+            raise ArtifactError(f"judge: {path} does not exist. Name a policy's folder in the profile, as `judge`.")
+        return dict.fromkeys(asking, Graph.external("policy", path))
+
     def wire(self, champion: Handle | None = None) -> tuple[Graph, Node]:
         """The graph of this run and its last step. Raises WiringError."""
         asked = self.profile
-        layout = Layout(self.raw_feedback(), asked.feedback, asked.witnesses, self.iterations, champion)
-        return flow_graph(self.flow, layout)
+        judges = self.judges()
+        layout = Layout(self.raw_feedback(), asked.feedback, asked.witnesses, self.iterations, champion, judges)
+        graph, last = flow_graph(self.flow, layout)
+        for node in graph.nodes.values():
+            if node.section not in judges and _asks_a_policy(self.params.get(node.section)):
+                raise WiringError(
+                    f"step {node.name}: its judge is a policy, and the profile names none (got judge ''). Write "
+                    "judge: FOLDER into a file of flows/profiles."
+                )
+        return graph, last
+
+
+def _asks_a_policy(values: Any) -> bool:
+    """Whether the judge that a section chooses is a policy, an input of its step."""
+    chosen = values.get("judge") if isinstance(values, dict) else None
+    row = JUDGES.rows.get(chosen["name"]) if isinstance(chosen, dict) and "name" in chosen else None
+    return row is not None and "model" in row.facts.get("inputs", ())
 
 
 def load_settings(

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from components.artifacts import content_id
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, WiringError
 from flows import profile as profile_module
 from flows.profile import load_profile, profile_names
 from flows.settings import load_settings
@@ -64,6 +64,26 @@ def test_raw_feedback_of_a_profile_may_use_variables_and_must_exist(project: Pat
     handle = load_settings("align", "big").raw_feedback()
     assert handle is not None
     assert handle.path == project / "feedback"
+
+
+def test_a_policy_that_judges_stands_in_the_profile(project: Path) -> None:
+    """Only where a section asks one; a missing one is named before anything runs."""
+    local = ("llm_feedback.judge={name: local}",)
+    (project / "params.yaml").write_text("llm_feedback: {}\nverdicts: {judge: {name: simulated}}\n")
+    (project / "profiles" / "judged.yaml").write_text("judge: $HERE/judge\n")
+    assert load_settings("align", "judged").judges() == {}
+    with pytest.raises(ArtifactError, match=r"judge: .* does not exist"):
+        load_settings("align", "judged", overrides=local).wire()
+    with pytest.raises(WiringError, match="step llm_feedback: its judge is a policy, and the profile names none"):
+        load_settings("align", overrides=local).wire()
+    (project / "judge").mkdir()
+    graph, _ = load_settings("align", "judged", overrides=local).wire()
+    asked = {
+        name: str(node.inputs["model"][0])
+        for name, node in graph.nodes.items()
+        if node.spec.name == "llm_feedback" and "model" in node.inputs
+    }
+    assert asked == {"llm_feedback": f"external:{project / 'judge'}"}
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,15 @@ def test_a_champion_brings_its_own_answers_scores_and_verdicts() -> None:
     assert "samples" not in inputs(made["champion_likelihood"])
 
 
+def test_a_policy_judges_in_the_sections_that_ask_one() -> None:
+    policy = Graph.external("policy", Path("judge"))
+    both = nodes("retrain", champion=CHAMPION, judges={"llm_feedback": policy, "verdicts": policy})
+    asked = {name for name, node in both.items() if inputs(node).get("model") == ["external:judge"]}
+    assert asked == {"llm_feedback", "judge_vs_reference", "judge_vs_champion"}
+    one = nodes("align", judges={"verdicts": policy})
+    assert {name for name, node in one.items() if policy in node.inputs.get("model", ())} == {"judge_vs_reference"}
+
+
 def test_retrain_without_a_champion_is_align() -> None:
     assert flow_graph("retrain")[0].as_data() == flow_graph("align")[0].as_data()
 
