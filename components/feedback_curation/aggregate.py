@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.contract import load_spec
 from components.errors import ParamsError, nearest
 from components.feedback_curation.params import Aggregation
 from components.records import Record, make_record, validate
 from components.votes.ballots import BESIDE, COMPARING, Decision, Vote, votes
 from components.votes.table import AGGREGATIONS
 
-CODE = "feedback_curation@1"
+CODE = load_spec("feedback_curation").ref
+"""What made a consensus, as its record says."""
 
 
 @dataclass

@@ -52,6 +52,7 @@ def find_revision(source: str) -> str:
     folder = model_folder(source)
     if folder is not None:
         return folder_revision(folder)
+    import httpx  # what huggingface_hub asks with: its own errors come through
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -67,7 +68,7 @@ def find_revision(source: str) -> str:
             f"base_model.source: the hub has no such model (got {source}: {first_line(error)}). Check the spelling; a "
             "gated model needs HF_TOKEN."
         ) from error
-    except OSError as error:
+    except (OSError, httpx.TransportError) as error:
         raise PreflowError(
             f"base_model.source: the hub cannot be reached (got {first_line(error)}). Try again, or give a folder."
         ) from error

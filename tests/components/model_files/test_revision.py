@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
 from components.artifacts import content_id
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, PreflowError
 from components.model_files.revision import find_revision, folder_revision, model_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -54,6 +55,8 @@ def test_a_hub_id_has_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (OfflineModeIsEnabled("offline"), "Add --online"),
         (RepositoryNotFoundError.__new__(RepositoryNotFoundError), r"the hub has no such model \(got org/model"),
+        (httpx.ConnectError("no route"), r"the hub cannot be reached \(got no route\)"),
+        (TimeoutError("too slow"), r"the hub cannot be reached \(got too slow\)"),
     ],
 )
 def test_why_a_hub_id_has_none_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
@@ -61,5 +64,5 @@ def test_why_a_hub_id_has_none_is_told(monkeypatch: pytest.MonkeyPatch, error: E
         raise error
 
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(model_info=model_info))
-    with pytest.raises(ParamsError, match=message):
+    with pytest.raises(PreflowError, match=message):
         find_revision("org/model")
