@@ -67,6 +67,17 @@ def test_nothing_is_asked_twice_and_nothing_loaded_for_it(says_a: Path, tmp_path
         assert other.execution()["judge_requests"] == 2
 
 
+def test_answers_go_along_to_another_machine(says_a: Path, tmp_path: Path) -> None:
+    """The journal holds them when `ask` returns: a step that goes on elsewhere, with nothing else, asks no more."""
+    requests = []
+    for machine in ("one", "two"):
+        cache = AnswerCache(tmp_path / machine, tmp_path / "journal")
+        judge = LocalAsker(Local(**ALWAYS_A), Input("model", "policy", says_a, OID), cache)
+        judge.ask([question("one?"), question("two?")])
+        requests.append(judge.execution()["judge_requests"])
+    assert requests == [2, 0]
+
+
 def test_a_greedy_judge_is_not_asked_again_for_another_answer(says_a: Path, tmp_path: Path) -> None:
     greedy, drawn = asker(says_a, tmp_path), asker(says_a, tmp_path, temperature=1.0)
     for one, requests in ((greedy, 1), (drawn, 2)):
