@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from components.remote import Remote
 from flows.cache import Cache
 from flows.env import git_commit
 from flows.resolver import Artifact
-from flows.runner import Emit, Job, LineSink, StepFailed, read_file
+from flows.runner import Emit, Job, LineSink, RunCancelled, StepFailed, read_file
+from flows.schedule import Room, cores
 
 
 class LocalRunner:
@@ -26,6 +28,9 @@ class LocalRunner:
 
     def __init__(self) -> None:
         self.cache = Cache(Path.cwd())
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+        self._lock = threading.Lock()
 
     def params(self, file: Path) -> str:
         return str(file)
@@ -38,7 +43,32 @@ class LocalRunner:
         return str(path)
 
     def run(self, job: Job, log_file: Path, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        run_local(job, log_file, emit)
+        """See `Runner`. Of several steps, in threads of their own, each can be ended by `end` as well."""
+
+        def started(process: subprocess.Popen[str]) -> None:
+            with self._lock:
+                self._running.add(process)
+                if self._ended:
+                    raise RunCancelled(f"step {job.step}: not started, since the run is being ended.")
+
+        try:
+            run_local(job, log_file, emit, started)
+        except StepFailed:
+            if self._ended:
+                raise RunCancelled(f"step {job.step}: ended with the run. Rerun: it goes on from there.") from None
+            raise
+        finally:
+            with self._lock:
+                self._running = {process for process in self._running if process.poll() is None}
+
+    def room(self, at_once: int) -> Room:
+        return Room(at_once or cores(), cores())
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended, running = True, list(self._running)
+        for process in running:
+            _end(process)
 
     def rehearse(self, job: Job) -> str:
         return ""
@@ -53,8 +83,13 @@ class LocalRunner:
         return False
 
 
-def run_local(job: Job, log_file: Path, emit: Emit) -> None:
-    """Run the job in a subprocess. Raises StepFailed. If the driver is interrupted, the step is ended first."""
+def run_local(
+    job: Job, log_file: Path, emit: Emit, started: Callable[[subprocess.Popen[str]], None] = lambda process: None
+) -> None:
+    """Run the job in a subprocess. Raises StepFailed. If the driver is interrupted, the step is ended first.
+
+    `started(process)` is told of it; what it raises ends the step, too.
+    """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "PREFLOW_PARENT_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     env.setdefault("PREFLOW_GIT_COMMIT", git_commit())
@@ -74,6 +109,7 @@ def run_local(job: Job, log_file: Path, emit: Emit) -> None:
         start_new_session=True,  # Ctrl-C reaches the driver only, which passes it on below
     )
     try:
+        started(process)
         with log_file.open("a", encoding="utf-8", buffering=1) as log:  # a person reads it while it grows
             sink = LineSink(log.write, emit)
             assert process.stdout is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.contract.params import build, read_params_file
-from components.contract.ranges import Count
+from components.contract.ranges import Count, Whole
 from components.errors import ParamsError, nearest
 from flows.graph import Handle
 
@@ -37,6 +37,9 @@ class Profile:
     """Where steps run: subprocesses of this machine, or Jobs of a cluster."""
     cluster: str = ""
     """Which cluster: a file of k8s/profiles (runner kubernetes)."""
+    at_once: Whole = 0
+    """Most steps that run at the same time on this machine; 0: as many as its cores have room for. Never two on a GPU;
+    where memory is short, write 1."""
     retries: int = 2
     """How often a crashed step is tried again (a user mistake or bad data never is)."""
     retry_delay: float = 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class RunFolder:
     ) -> None:
         self.path, self.settings, self._read = path, settings, read
         self.steps: dict[str, StepReport] = {}
+        self._lock = threading.Lock()  # steps report from threads of their own
         self.facts: dict[str, Any] = {
             "id": path.name,
             "flow": settings.flow,
@@ -85,13 +87,15 @@ class RunFolder:
         return self.path / "logs" / f"{step}.log"
 
     def add(self, report: StepReport) -> None:
-        self.steps[report.step] = report
-        self._copy_pages(report)
-        self.write()
+        with self._lock:
+            self.steps[report.step] = report
+            self._copy_pages(report)
+            self.write()
 
     def end(self, status: str, message: str = "", summary: list[tuple[str, str]] | None = None) -> None:
-        self.facts.update(status=status, ended=_now(), message=message, summary=summary or [])
-        self.write()
+        with self._lock:
+            self.facts.update(status=status, ended=_now(), message=message, summary=summary or [])
+            self.write()
 
     def _copy_pages(self, report: StepReport) -> None:
         for port, oid in report.outputs.items():

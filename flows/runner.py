@@ -17,6 +17,7 @@ from components.remote import Remote
 from flows.cache import Cache
 from flows.graph import Node
 from flows.resolver import Artifact
+from flows.schedule import Room
 from flows.settings import Settings
 
 _PROGRESS = re.compile(r"\d+%\|")  # a tqdm bar
@@ -59,7 +60,7 @@ def make_job(
     node: Node, settings: Settings, runner: Runner, params: str, inputs: dict[str, list[str]], wanted: str
 ) -> Job:
     """What a runner needs to know about a step, from its spec and its parameters."""
-    compute = settings.section(node).get("compute") or {}
+    threads, processes, device = compute_of(settings, node)
     return Job(
         step=node.name,
         component=node.spec.name,
@@ -68,11 +69,17 @@ def make_job(
         inputs=inputs,
         outputs={port: runner.destination(settings.output(node.name, port)) for port in node.spec.outputs},
         identity=wanted,
-        threads=int(compute.get("threads", 0)),
-        processes=int(compute.get("processes", 1)),
-        device=str(compute.get("device", "cpu")),
+        threads=threads,
+        processes=processes,
+        device=device,
         resources=node.spec.resources,
     )
+
+
+def compute_of(settings: Settings, node: Node) -> tuple[int, int, str]:
+    """(threads of each process, or 0; processes; device) of a step."""
+    compute = settings.section(node).get("compute") or {}
+    return int(compute.get("threads", 0)), int(compute.get("processes", 1)), str(compute.get("device", "cpu"))
 
 
 class StepFailed(PreflowError):
@@ -117,6 +124,12 @@ class Runner(Protocol):
 
     def run(self, job: Job, log_file: Path, emit: Emit, cancelled: Callable[[], bool]) -> None:
         """Run to the end. Raises StepFailed. Whatever else ends this call ends the step first."""
+
+    def room(self, at_once: int) -> Room:
+        """What may run at the same time, if a person allows so many steps (0: as the runner thinks right)."""
+
+    def end(self) -> None:
+        """End every step that runs and let none start: whoever drives them is being ended."""
 
     def rehearse(self, job: Job) -> str:
         """What would be said to this job, without running it; empty if there is nobody to ask."""

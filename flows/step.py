@@ -20,8 +20,9 @@ from flows.env import git_commit
 from flows.graph import Graph, Handle, Node
 from flows.resolver import Artifact, Resolver
 from flows.run_folder import RunFolder, StepReport
-from flows.runner import Job, StepFailed, make_job
+from flows.runner import Job, StepFailed, compute_of, make_job
 from flows.runners import open_runner
+from flows.schedule import Demand, at_once, in_order
 from flows.settings import Settings, write_params
 
 
@@ -48,11 +49,18 @@ class Run:
         return last
 
     def until(self, handle: Handle) -> Artifact:
-        """Run whatever is still needed for `handle`, ancestors first."""
-        for node in self.graph.needed_for(handle):
-            if node.name not in self.known.records:
-                self.known.records[node.name] = self._as_task(node)
+        """Run whatever is still needed for `handle`: ancestors first, what is independent at the same time."""
+        nodes = [node for node in self.graph.needed_for(handle) if node.name not in self.known.records]
+        room = self.runner.room(self.settings.profile.at_once)
+        if room.steps == 1:
+            in_order(nodes, self._as_task)
+        else:
+            at_once(nodes, self._as_task, self._demand, room, self.runner.end)
         return self.known.artifact(handle)
+
+    def _demand(self, node: Node) -> Demand:
+        threads, processes, device = compute_of(self.settings, node)
+        return Demand(max(1, threads) * processes, gpu=device != "cpu")
 
     def finish(self, node: Node) -> Record:
         """Run everything up to and including a step; returns its record."""
@@ -80,7 +88,7 @@ class Run:
             miss = Miss("made before, but the registry does not hold it")
         return wanted, miss or record
 
-    def _as_task(self, node: Node) -> Record:
+    def _as_task(self, node: Node) -> None:
         """Run one step as a Prefect task: retried by exit code, shown as Cached when there was nothing to do."""
         profile = self.settings.profile
 
@@ -101,7 +109,6 @@ class Run:
                 StepReport(step=node.name, component=node.spec.ref, status="failed", why=str(state.message))
             )
         state.result()  # raises what the step raised
-        return self.known.records[node.name]
 
     def _attempt(self, node: Node) -> Any:
         log, started = get_run_logger(), time.time()

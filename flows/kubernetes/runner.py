@@ -21,6 +21,7 @@ from flows.kubernetes.failures import PodLost
 from flows.kubernetes.render import render
 from flows.resolver import Artifact
 from flows.runner import Emit, Job
+from flows.schedule import Room
 from flows.settings import Settings
 
 
@@ -69,6 +70,13 @@ class KubernetesRunner:
                 if number == self.cluster.patience.lost_pods:
                     raise
                 emit(f"{error.what}: trying again from the last checkpoint (not counted as a failure)")
+
+    def room(self, at_once: int) -> Room:
+        """One after the other: the lease of a Job is renewed by whoever waits for it."""
+        return Room(1, 1)
+
+    def end(self) -> None:
+        """Nothing: with one step at a time, whatever ends the driver ends the step's own call."""
 
     def rehearse(self, job: Job) -> str:
         """A server-side dry run with strict validation: `accepted`, or why not."""
