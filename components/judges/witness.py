@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from components.errors import JudgeError
 from components.judges.orders import PairResult, Rule, judge_both_orders
 from components.judges.pairs import Outcome, PairItem
 from components.judges.reply import Judge
-
-
-class Pair(Protocol):
-    """Two completions of one prompt, whatever else it is."""
-
-    @property
-    def messages(self) -> Sequence[dict[str, str]]: ...
-    @property
-    def a(self) -> str: ...
-    @property
-    def b(self) -> str: ...
+from components.preference_models.witness import Pair
 
 
 class JudgeWitness:

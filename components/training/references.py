@@ -63,7 +63,7 @@ class Precomputed:
         return {"logps": torch.tensor([self.values[one.key] for one in layout.sequences], device=device)}
 
     def predictions(self, layout: Layout, policy: nn.Module) -> Predictions:
-        raise NotImplementedError("numbers that were computed before training predict nothing")
+        raise RuntimeError("numbers that were computed before training predict nothing: a mistake of the driver")
 
 
 @dataclass
