@@ -119,8 +119,10 @@ def plan(
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
     steps = make_plan(settings).steps
     table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
-    for heading in ("step", "action", "why", "resources", *(["Job"] if settings.cluster else [])):
+    for heading in ("step", "action", "why", "resources"):
         table.add_column(heading, no_wrap=heading in ("step", "action"), overflow="fold")
+    if settings.cluster:
+        table.add_column("Job", min_width=len("runs already"), overflow="fold")  # whole words, however long the names
     colours = {"cached": "blue", "runs": "green", "depends": "yellow"}
     for step in steps:
         action = f"[{colours[step.action]}]{step.action}[/]"

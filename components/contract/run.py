@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -180,6 +181,7 @@ def run_step(step: Step, output_paths: Mapping[str, Path]) -> Record:
     cache.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(temporaries, step.identity, work, cache)
     try:
+        limit_threads(step.params)
         module = importlib.import_module(f"components.{spec.name}.run")
         metrics = dict(module.run(step.params, step.inputs, outputs) or {})
         for port, folder in temporaries.items():
@@ -193,6 +195,18 @@ def run_step(step: Step, output_paths: Mapping[str, Path]) -> Record:
     finally:
         for folder in temporaries.values():
             artifacts.remove(folder)
+
+
+def limit_threads(params: Any) -> None:
+    """Linear algebra of this process runs on as many threads as the step's parameters say, else on one.
+
+    How a sum is split over threads changes its last bits, so neither the machine nor who starts the step may decide
+    it. The libraries read this when they are loaded; a process that has them already is somebody else's.
+    """
+    if "numpy" in sys.modules:
+        return
+    threads = str(getattr(getattr(params, "compute", None), "threads", 1))
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads))
 
 
 def check_places(spec: Spec, inputs: Mapping[str, Sequence[Path]], paths: Mapping[str, Path]) -> None:

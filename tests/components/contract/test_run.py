@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,18 @@ def test_home_is_an_environment_variable_or_a_folder_of_the_project(
     monkeypatch.delenv("PREFLOW_HOME")
     monkeypatch.chdir(tmp_path)
     assert home() == tmp_path / ".preflow"
+
+
+@pytest.mark.parametrize(
+    ("params", "threads"), [("SimpleNamespace(compute=SimpleNamespace(threads=3))", 3), ("None", 1)]
+)
+def test_linear_algebra_runs_on_the_threads_that_the_parameters_say(params: str, threads: int) -> None:
+    """Whatever the machine and its environment would have it do: the last bits of a sum depend on it."""
+    code = (
+        "from types import SimpleNamespace\nfrom components.contract.run import limit_threads\n"
+        f"limit_threads({params})\nimport numpy, threadpoolctl\n"
+        "print({pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas'})"
+    )
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{{{min(threads, os.cpu_count() or 1)}}}"

@@ -227,7 +227,7 @@ def test_dvc_pull_and_repro_find_nothing_to_do(finished: Site, laptop: Path, mon
     """Last: it brings the weights here."""
     for name, value in finished.env.items():
         monkeypatch.setenv(name, value)
-    dvc(finished.project, "pull")
+    dvc(finished.project, "pull", "dvc.yaml")
     assert list((finished.project / "artifacts").rglob("*.safetensors"))
     said = dvc(finished.project, "repro")
     assert "Running stage" not in said
