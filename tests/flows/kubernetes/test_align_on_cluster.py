@@ -232,7 +232,7 @@ def test_dvc_pull_and_repro_find_nothing_to_do(finished: Site, laptop: Path, mon
     said = dvc(finished.project, "repro")
     assert "Running stage" not in said
     assert "up to date" in said
-    status = dvc(finished.project, "status")
+    status = dvc(finished.project, "status", "dvc.yaml")
     assert "up to date" in status
     mine, theirs = ((p / "dvc.lock").read_text() for p in (finished.project, laptop))
     assert mine == theirs, "dvc.lock as `dvc repro` writes it"
