@@ -31,6 +31,22 @@ def scalar_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 @PREFERENCE_MODELS.row(
+    method="RM-12",
+    reads="segments",
+    source="Wu et al. 2023, Fine-Grained RLHF (rewards at the ends of segments, summed)",
+    status="experimental",
+    departures="One value per segment, learned from preferences; the paper fits a classifier on labels per segment. "
+    "No view gives segments yet: without them it is `scalar`.",
+)
+def scalar_segments(values: Tensor, mask: Tensor) -> Tensor:
+    """The sum over the segments of a completion of one value at the end of each is the reward.
+
+    values: [N, S, 1]; mask: [N, S] of {0, 1}; returns [N].
+    """
+    return (values[..., 0] * mask).sum(-1)
+
+
+@PREFERENCE_MODELS.row(
     method="RM-38",
     reads="last",
     source="Zhang et al. 2024, General Preference Modeling with Preference Representations",

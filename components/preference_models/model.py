@@ -21,7 +21,7 @@ from components.errors import ArtifactError, ParamsError
 from components.model_files.positions import check_longest
 from components.preference_models.network import load_network
 from components.preference_models.readings import Array, pair_logits, probability, read_rows
-from components.preference_models.table import PREFERENCE_MODELS, is_scored
+from components.preference_models.table import PREFERENCE_MODELS, READOUTS, is_scored
 from components.preference_models.witness import Pair, Text
 from components.records import prompt_key
 from components.sequences import encode_pair
@@ -153,7 +153,7 @@ def _open_members(path: Path, kind: Choice, card: dict[str, Any], compute: Compu
     return read
 
 
-_OPEN = {"last": _open_network, "every": _open_network, MEMBERS: _open_members}
+_OPEN = {**dict.fromkeys(READOUTS, _open_network), MEMBERS: _open_members}
 
 
 def _moments(card: dict[str, Any], folder: Path) -> tuple[float, float]:

@@ -23,26 +23,31 @@ from components.training.scorer import Layout, Measurer, Reference
 Array = NDArray[np.float64]
 
 
-def every_position(batch: Batch) -> Tensor:
-    """[M] flat position in [R * T] of every completion token itself (`batch.source` is that of the one before)."""
-    own = batch.source.roll(-1)
-    own[batch.lengths.cumsum(0) - 1] = batch.last
-    return own
-
-
 def _last(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
     return (head(hidden[batch.last].float()),)
 
 
 def _every(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-    values = head(hidden[every_position(batch)].float())
-    place = (batch.sequence, batch.offset)
-    padded = values.new_zeros(len(batch.lengths), batch.longest, values.shape[-1]).index_put(place, values)
-    mask = values.new_zeros(len(batch.lengths), batch.longest).index_put(place, torch.ones_like(values[:, 0]))
-    return padded, mask
+    values = head(hidden[batch.own].float())
+    return _padded(values, (batch.sequence, batch.offset), (len(batch.lengths), batch.longest))
 
 
-READ: dict[str, Callable[[nn.Module, Tensor, Batch], tuple[Tensor, ...]]] = {"last": _last, "every": _every}
+def _segments(head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+    values = head(hidden[batch.own[batch.ends]].float())
+    return _padded(values, (batch.sequence[batch.ends], batch.part), (len(batch.lengths), batch.parts))
+
+
+def _padded(values: Tensor, place: tuple[Tensor, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """[N, T, D] with zeros where nothing is, and the mask [N, T]."""
+    padded = values.new_zeros(*shape, values.shape[-1]).index_put(place, values)
+    return padded, values.new_zeros(shape).index_put(place, torch.ones_like(values[:, 0]))
+
+
+READ: dict[str, Callable[[nn.Module, Tensor, Batch], tuple[Tensor, ...]]] = {
+    "last": _last,
+    "every": _every,
+    "segments": _segments,
+}
 
 
 def readings(model: nn.Module, kind: Choice, batch: Batch) -> Tensor:

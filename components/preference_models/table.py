@@ -13,11 +13,13 @@ from components.contract.table import Table
 READS = {
     "last": "values [N, D]: a linear head of D values at the last token of each text",
     "every": "values [N, T, D] and mask [N, T]: the same head at every token of the completion",
+    "segments": "values [N, S, D] and mask [N, S]: the same head at the last token of each span (`Sequence.spans`) "
+    "of the completion, which is one span where none are given",
     "members": "values [N, M]: the scores of M other preference models, each in its own standard units",
 }
 """What can be read off N texts."""
 
-READOUTS = ("last", "every")
+READOUTS = ("last", "every", "segments")
 """What a network of its own reads: the kinds that can be trained."""
 
 PREFERENCE_MODELS = Table(

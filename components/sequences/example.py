@@ -35,6 +35,11 @@ class Sequence:
             return list(range(len(self.completion_ids)))
         return [place for start, end in self.spans for place in range(start, end)]
 
+    @property
+    def part_lengths(self) -> list[int]:
+        """Tokens of each span that counts; of the whole completion where there are none."""
+        return [len(self.completion_ids)] if self.spans is None else [end - start for start, end in self.spans]
+
     @cached_property
     def key(self) -> bytes:
         """16 bytes that name what is scored: the ids, the border between prompt and completion, and what counts."""

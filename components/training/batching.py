@@ -30,8 +30,10 @@ class Batch:
     `attention_mask` [R, T] of {0, 1}, or boolean [R, 1, T, T] for shared prompts; `position_ids` [R, T].
     `source` [M] flat positions in [R * T] whose hidden state predicts a token that counts, `targets` [M] those tokens,
     `sequence` [M] and `offset` [M] say which sequence and which of its counted tokens it is, `lengths` [N] counts them
-    and `longest` is the largest count (a plain number: reading it from the device would stall it). `last` [N]: flat
-    position of the last token of each sequence.
+    and `longest` is the largest count (a plain number: reading it from the device would stall it). `own` [M] flat
+    positions of the counted tokens themselves, `last` [N] that of the last token of each sequence. `ends` [P]: which of
+    the M ends a span (a sequence without spans is one), `part` [P] the number of that span in its sequence, and `parts`
+    is the largest number of spans.
     """
 
     input_ids: Tensor
@@ -42,8 +44,12 @@ class Batch:
     sequence: Tensor
     offset: Tensor
     lengths: Tensor
+    own: Tensor
     last: Tensor
+    ends: Tensor
+    part: Tensor
     longest: int
+    parts: int
 
     @property
     def shared(self) -> bool:
@@ -121,15 +127,16 @@ def _batch(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.devic
         block[row, start:end] = block[row, start - 1] + 1
         predicted = np.arange(row * width + start - 1, row * width + end - 1)
         predicted[:1] = row * width + prompt - 1  # the last prompt token predicts the first token of each
+        own = np.arange(row * width + start, row * width + end)
         counted = slice(None) if sequence.spans is None else sequence.counted
-        places.append((predicted[counted], ids[row, start:end][counted], row * width + end - 1))
+        places.append((predicted[counted], ids[row, start:end][counted], own[counted], own[-1]))
     if shared:
         same = (block[:, :, None] == block[:, None, :]) | (block[:, None, :] == 0)
         mask = (same & np.tril(np.ones((width, width), dtype=bool)))[:, None]
     else:
         mask = (block >= 0).astype(np.int64)
         positions = np.tile(np.arange(width), (len(ends), 1))
-    return _to_batch(ids, mask, positions, places, device)
+    return _to_batch(ids, mask, positions, places, [sequence.part_lengths for sequence in sequences], device)
 
 
 def _places(sequences: Ordered[Sequence], rows: Ordered[int]) -> Iterable[tuple[Sequence, int, int]]:
@@ -145,10 +152,11 @@ def _to_batch(
     ids: np.ndarray,
     mask: np.ndarray,
     positions: np.ndarray,
-    places: list[tuple[np.ndarray, np.ndarray, int]],
+    places: list[tuple[np.ndarray, np.ndarray, np.ndarray, int]],
+    parts: list[list[int]],
     device: torch.device | str,
 ) -> Batch:
-    source, targets, last = zip(*places, strict=True)
+    source, targets, own, last = zip(*places, strict=True)
     counts = [len(one) for one in targets]
     arrays = {
         "input_ids": ids,
@@ -159,9 +167,12 @@ def _to_batch(
         "sequence": np.repeat(np.arange(len(counts)), counts),
         "offset": np.concatenate([np.arange(count) for count in counts]),
         "lengths": np.asarray(counts),
+        "own": np.concatenate(own),
         "last": np.asarray(last),
+        "ends": np.cumsum([length for of_one in parts for length in of_one]) - 1,
+        "part": np.concatenate([np.arange(len(of_one)) for of_one in parts]),
     }
     tensors: dict[str, Any] = {
         name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()
     }
-    return Batch(**tensors, longest=max(counts))
+    return Batch(**tensors, longest=max(counts), parts=max(map(len, parts)))

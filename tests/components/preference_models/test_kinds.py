@@ -46,7 +46,8 @@ def test_no_hand_worked_value_is_left_over() -> None:
 def test_what_a_row_takes_is_what_its_readout_gives(name: str) -> None:
     row = PREFERENCE_MODELS[name]
     assert row.facts["reads"] in READS
-    wanted = {"last": [("values",), ("first", "second")], "every": [("values", "mask")], "members": [("values",)]}
+    padded = [("values", "mask")]
+    wanted = {"last": [("values",), ("first", "second")], "every": padded, "segments": padded, "members": [("values",)]}
     assert row.needs in wanted[row.facts["reads"]]
     assert all([row.method, row.source, row.summary])
 

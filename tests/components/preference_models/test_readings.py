@@ -15,7 +15,7 @@ from components.contract import Choice
 from components.errors import ArtifactError
 from components.objectives import parse
 from components.preference_models.network import load_network, new_network, save_network
-from components.preference_models.readings import every_position, measurer, pair_logits, read_rows, readings
+from components.preference_models.readings import measurer, pair_logits, read_rows, readings
 from components.sequences import Example, Sequence
 from components.training.batching import collate, collate_shared
 from components.training.params import Compute
@@ -24,6 +24,7 @@ from tests.tiny import save_tiny_policy, tiny_model, tiny_tokenizer
 
 CPU = Compute(threads=1)
 EOS = tiny_tokenizer().eos_token_id
+SEGMENTS = Choice("scalar_segments")
 SCALAR, MEAN, GPM = Choice("scalar"), Choice("scalar_mean"), Choice("gpm", {"width": 4, "temperature": 0.1})
 ROWS = [
     Sequence([1, 30, 31, 32], [40, 41, EOS]),
@@ -217,7 +218,7 @@ def test_every_position_is_that_of_the_completion_tokens() -> None:
         Sequence([1], [EOS]),
     ]
     batch = collate_shared(rows, [0, 1, 0, 1], "cpu")
-    assert batch.input_ids.flatten()[every_position(batch)].tolist() == batch.targets.tolist()
+    assert batch.input_ids.flatten()[batch.own].tolist() == batch.targets.tolist()
 
 
 def test_a_vector_is_the_head_at_the_last_token(policy: Path) -> None:
@@ -275,3 +276,28 @@ def test_a_model_that_ignores_the_mask_shares_no_prompts(model: Any, monkeypatch
 
     monkeypatch.setattr(model.base_model, "forward", deaf)
     assert not share()
+
+
+def test_segments_are_read_at_their_ends_whatever_stands_between(model: Any) -> None:
+    """Spans 0..2 and 3..5 of the completion: the head at its second and its fifth token, summed; alone and together."""
+    prompt, completion = [1, 30, 31], [40, 41, 42, 43, 44, EOS]
+    parted = Sequence(prompt, completion, spans=((0, 2), (3, 5)))
+    with torch.no_grad():
+        hidden = model.base_model(input_ids=torch.tensor([[*prompt, *completion]])).last_hidden_state[0]
+        at_token = model.score(hidden).squeeze(-1).tolist()
+    expected = at_token[len(prompt) + 1] + at_token[len(prompt) + 4]
+    for rows in ([parted], [*ROWS, parted]):
+        assert read(model, rows, SEGMENTS)[-1, 0] == pytest.approx(expected, abs=1e-5)
+    assert read(model, ROWS, SEGMENTS) == pytest.approx(read(model, ROWS, SCALAR), abs=1e-5)  # no spans: one segment
+    whole = Sequence(prompt, completion, spans=((1, 3),))
+    mean = (at_token[len(prompt) + 1] + at_token[len(prompt) + 2]) / 2
+    assert read(model, [whole, parted], MEAN)[0, 0] == pytest.approx(mean, abs=1e-5)
+
+
+def test_segments_are_read_in_shared_rows_too(model: Any) -> None:
+    prompt = [1, 30, 31]
+    rows = [Sequence(prompt, [40, 41, 42, EOS], spans=((0, 1), (2, 4))), Sequence(prompt, [50, EOS], spans=((0, 2),))]
+    with torch.no_grad():
+        together = readings(model, SEGMENTS, collate_shared(rows, [0, 0], "cpu"))
+        apart = readings(model, SEGMENTS, collate(rows, "cpu"))
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)

@@ -98,6 +98,8 @@ def test_spans_choose_the_tokens_that_count() -> None:
     assert batch.targets.tolist() == [9, 11, 2]
     assert batch.offset.tolist() == [0, 1, 2]
     assert (batch.lengths.tolist(), batch.last.tolist()) == ([3], [5])
+    assert batch.own.tolist() == [2, 4, 5]
+    assert (batch.ends.tolist(), batch.part.tolist(), batch.parts) == ([0, 2], [0, 1], 2)
 
 
 def test_an_empty_prompt_is_refused() -> None:
