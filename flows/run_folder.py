@@ -31,7 +31,7 @@ class StepReport:
 
     step: str
     component: str
-    status: str  # running | done | cached | failed
+    status: str  # running | done | cached | failed | interrupted
     why: str = ""
     seconds: float = 0.0
     identity: str = ""

@@ -20,7 +20,7 @@ from flows.env import git_commit
 from flows.graph import Graph, Handle, Node
 from flows.resolver import Artifact, Resolver
 from flows.run_folder import RunFolder, StepReport
-from flows.runner import Job, StepFailed, compute_of, make_job
+from flows.runner import Job, RunCancelled, StepFailed, compute_of, make_job
 from flows.runners import open_runner
 from flows.schedule import Demand, at_once, in_order
 from flows.settings import Settings, write_params
@@ -104,11 +104,14 @@ class Run:
             return self._attempt(node)
 
         state: State[Any] = step(return_state=True)
-        if state.is_failed() or state.is_crashed() or state.is_cancelled():
+        try:
+            state.result()  # raises what the step raised
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, RunCancelled) else "failed"
             self.folder.add(
-                StepReport(step=node.name, component=node.spec.ref, status="failed", why=str(state.message))
+                StepReport(step=node.name, component=node.spec.ref, status=status, why=str(state.message or error))
             )
-        state.result()  # raises what the step raised
+            raise
 
     def _attempt(self, node: Node) -> Any:
         log, started = get_run_logger(), time.time()
