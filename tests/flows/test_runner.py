@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.local import run_local
-from flows.runner import Job, StepFailed
+from flows.local import LocalRunner, run_local
+from flows.runner import Job, RunCancelled, StepFailed
 
 
 def job(monkeypatch: pytest.MonkeyPatch, script: str) -> Job:
@@ -143,6 +143,31 @@ def test_output_of_two_steps_at_once_does_not_mix(monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert seen == {0: ["x" * 10], 1: ["x" * 10]}
+
+
+def test_ending_the_runner_ends_every_step_and_lets_none_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As when the flow is interrupted while several steps run: they are cancelled, which is no crash to be retried."""
+    monkeypatch.chdir(tmp_path)
+    runner, ready, told = LocalRunner(), threading.Semaphore(0), list[BaseException]()
+    toy = job(monkeypatch, "import time; print('ready', flush=True); time.sleep(120)")
+
+    def step(number: int) -> None:
+        try:
+            runner.run(toy, tmp_path / str(number), lambda line: ready.release(), lambda: False)
+        except RunCancelled as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=step, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert ready.acquire(timeout=30)
+    runner.end()
+    step(2)
+    for thread in threads:
+        thread.join()
+    assert sorted("not started" in str(error) for error in told) == [False, False, True]
+    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_several_processes_are_launched_together_and_their_own_exit_code_counts(
