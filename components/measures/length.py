@@ -10,7 +10,7 @@ from components.contract.ranges import Whole
 from components.judges import PairResult
 from components.measures.evidence import Answers, NotMeasured, TestSet
 from components.measures.table import MEASURES
-from components.statistics import Bootstrap, Estimate
+from components.statistics import Bootstrap, Estimate, weigh
 
 
 @MEASURES.row(
@@ -32,8 +32,8 @@ def length_correlation(
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1) * len(systems)
-        mx, my = (weights @ x.sum(axis=0)) / total, (weights @ y.sum(axis=0)) / total
-        xx, yy, xy = ((weights @ (a * b).sum(axis=0)) / total for a, b in ((x, x), (y, y), (x, y)))
+        mx, my = weigh(weights, x.sum(axis=0)) / total, weigh(weights, y.sum(axis=0)) / total
+        xx, yy, xy = (weigh(weights, (a * b).sum(axis=0)) / total for a, b in ((x, x), (y, y), (x, y)))
         return np.asarray((xy - mx * my) / np.sqrt((xx - mx**2) * (yy - my**2)))
 
     return bootstrap.statistic(statistic, x.shape[1])

@@ -14,7 +14,7 @@ import numpy as np
 from components.measures.evidence import Answers, NotMeasured, TestSet, Values
 from components.measures.groups import worst_group
 from components.measures.table import MEASURES
-from components.statistics import Bootstrap, Estimate, point
+from components.statistics import Bootstrap, Estimate, point, weigh
 
 Sides = tuple[Answers, Answers]
 SideScores = tuple[Sequence[float], Sequence[float]]
@@ -83,8 +83,8 @@ def win_rate_length_balanced(wins: Values, sides: Sides, bootstrap: Bootstrap) -
         )
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        above = (weights @ (value * longer)) / (weights @ longer)
-        below = (weights @ (value * (1 - longer))) / (weights @ (1 - longer))
+        above = weigh(weights, value * longer) / weigh(weights, longer)
+        below = weigh(weights, value * (1 - longer)) / weigh(weights, 1 - longer)
         return np.asarray((above + below) / 2)
 
     return bootstrap.statistic(statistic, len(rows))
@@ -118,9 +118,9 @@ def gain(side_scores: SideScores, bootstrap: Bootstrap) -> Estimate:
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
-        mean = (weights @ b) / total
-        spread = np.sqrt(np.maximum((weights @ (b * b)) / total - mean**2, 0.0))
-        return np.asarray((weights @ (a - b)) / total / spread)
+        mean = weigh(weights, b) / total
+        spread = np.sqrt(np.maximum(weigh(weights, b * b) / total - mean**2, 0.0))
+        return np.asarray(weigh(weights, a - b) / total / spread)
 
     return bootstrap.statistic(statistic, len(a))
 

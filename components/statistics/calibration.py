@@ -13,7 +13,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from components.statistics.intervals import Bootstrap, Clusters, Estimate, finite
+from components.statistics.intervals import Bootstrap, Clusters, Estimate, finite, weigh
 
 Array = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def ece_of_pairs(
     count = _per_cluster(np.full(m, 2.0), clusters)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        return np.asarray(np.abs(weights @ gap).sum(axis=1) / (weights @ count))
+        return np.asarray(np.abs(weigh(weights, gap)).sum(axis=1) / weigh(weights, count))
 
     return bootstrap.statistic(statistic, len(count), m)
 

@@ -20,6 +20,16 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 _CHUNK = 4_000_000  # weights held in memory at once
 
 
+def weigh(weights: NDArray[np.float64], values: ArrayLike) -> NDArray[np.float64]:
+    """Sum over clusters: weights [D, C] times values [C, ...], one row per draw.
+
+    Not by the matrix product: BLAS sums in another order on another kind of processor, or by another setting of the
+    environment, and the last bit of an interval, so the id of a report, would depend on the machine.
+    """
+    found: NDArray[np.float64] = np.einsum("dc,c...->d...", weights, np.asarray(values, dtype=np.float64))
+    return found
+
+
 class Estimate(TypedDict):
     """A value over `n` rows with its two-sided 95 % interval.
 

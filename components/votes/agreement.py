@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract.ranges import Whole
-from components.statistics import Estimate, estimate, point, undefined, wilson
+from components.statistics import Estimate, estimate, point, undefined, weigh, wilson
 from components.votes.ballots import Ballot, Vote
 from components.votes.table import AGREEMENTS
 
@@ -63,7 +63,7 @@ def krippendorff_alpha(units: Iterable[Unit], *, seed: Whole = 0) -> Estimate:
     drawn = []
     for start in range(0, RESAMPLES, step):
         weights = rng.multinomial(len(table), share, size=min(step, RESAMPLES - start)).astype(np.float64)
-        drawn.append(_alpha(weights @ observed, weights @ table))
+        drawn.append(_alpha(weigh(weights, observed), weigh(weights, table)))
     alphas = np.concatenate(drawn)
     low, high = np.quantile(alphas[~np.isnan(alphas)], [0.025, 0.975])
     return point(value, len(table), float(low), float(high))
