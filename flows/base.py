@@ -50,6 +50,27 @@ def check_base(params: Mapping[str, Any]) -> None:
         _check_lora(params, folder)
 
 
+def check_held_out(params: Mapping[str, Any]) -> None:
+    """What curation keeps for validation and test, no step before it may sample or learn from. Raises ParamsError."""
+    curation = params.get("feedback_curation", {})
+    kept = [curation.get(name) for name in ("validation", "test")]
+    if not all(isinstance(share, (int, float)) for share in kept):
+        return  # not all is given, or not a number: the section's own check says so
+    needed = sum(kept)
+    base = params.get(SECTION, {})
+    before = {"response_sampling": params.get("response_sampling", {})} | (
+        {SECTION: base} if base.get("source", TINY) == TINY else {}
+    )
+    for name, section in before.items():
+        share = section.get("held_out")
+        if isinstance(share, (int, float)) and share < needed - 1e-9:
+            raise ParamsError(
+                f"params.{name}.held_out: prompts that curation keeps for validation and test would be used before "
+                f"(got {share}, feedback_curation.validation + test = {needed:g}). Set {name}.held_out={needed:g} or "
+                "more."
+            )
+
+
 def _check_lora(params: Mapping[str, Any], folder: Path) -> None:
     ranks = dict(_keys(params, "lora", "rank"))
     for where, targets in _keys(params, "lora", "targets"):
