@@ -43,7 +43,8 @@ def complete(record: Record) -> Record:
     _fill(out.get("task"), lang=UNKNOWN, tags=[])
     if out.get("context") is None:
         out["context"] = {}
-    for candidate in out.get("candidates") or []:
+    candidates = out.get("candidates")
+    for candidate in candidates if isinstance(candidates, list) else []:
         _fill(candidate, truncated=False)
     _fill(out.get("annotator"), groups=[], instructions_rev="", ui_rev="")
     if out.get("quality") is None:
