@@ -7,7 +7,7 @@ file here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -15,13 +15,12 @@ from typing import Any
 
 from components.contract.params import Choice
 from components.errors import RecordError
-from components.records.importers.detection import AUTO_NAME, LOOK, choose, detect, formats_of
+from components.records.importers.detection import AUTO_NAME, LOOK, choose, detect, other_formats
 from components.records.importers.folder import Found, shown, usable_files
-from components.records.importers.limits import Limits
+from components.records.importers.limits import DEFAULT, Limits
 from components.records.importers.lines import Line, read
 from components.records.importers.options import Options, Quarantined
 from components.records.importers.table import IMPORTERS
-from components.records.prompts import prompt_key
 from components.records.rules import validate
 from components.records.schema import Record
 
@@ -73,13 +72,23 @@ class About:
     format: str = ""
     left_aside: Counter[str] = field(default_factory=Counter)
     """rows in which a column that the format does not know was left aside, by column"""
-    prompts: set[str] = field(default_factory=set)
     n_records: int = 0
+    prompts_differ: bool = False
+    prompt: Any = None
+    """messages of the first record"""
+
+    def add(self, record: Record, left_aside: Iterable[str]) -> None:
+        """Count a record and the columns of its row that were left aside."""
+        self.n_records += 1
+        self.left_aside.update(left_aside)
+        messages = record["task"]["messages"]
+        self.prompt = messages if self.n_records == 1 else self.prompt
+        self.prompts_differ = self.prompts_differ or messages != self.prompt
 
     @property
     def one_prompt(self) -> bool:
-        """All records have the same prompt: it may be a part of what the file meant."""
-        return len(self.prompts) == 1 and self.n_records >= _SAME_PROMPT
+        """All records have the same prompt: it may be but a part of what the file meant."""
+        return not self.prompts_differ and self.n_records >= _SAME_PROMPT
 
 
 def import_file(path: Path | str, format: Choice = AUTO, **options: Any) -> Iterator[Record | Quarantined]:
@@ -99,7 +108,7 @@ def import_file(path: Path | str, format: Choice = AUTO, **options: Any) -> Iter
 def _import(root: Path, format: Choice, facts: Options, pattern: str) -> Iterator[Record | Quarantined]:
     for file in usable_files(root, pattern).files:
         name = shown(file, root) if root.is_dir() else file.name
-        yield from import_one(file, name, format, facts.for_file(name), Limits(), About())
+        yield from import_one(file, name, format, facts.for_file(name), DEFAULT, About())
 
 
 def import_one(
@@ -115,9 +124,7 @@ def import_one(
     for line in chain(looked, lines):
         made = _convert(name, line, convert, facts, about.format if told else "")
         if not isinstance(made, Quarantined):
-            about.left_aside.update(key for key in line.row or () if key not in known)
-            about.prompts.add(prompt_key(made))
-            about.n_records += 1
+            about.add(made, (key for key in line.row or () if key not in known))
         yield made
 
 
@@ -125,8 +132,8 @@ def _convert(file: str, line: Line, convert: Convert, facts: Options, told: str)
     if line.row is None:
         return Quarantined(file, line.number, "", line.rule, f"{file}:{line.number}: {line.reason}", line.raw)
     try:
-        if told and told not in (formats := formats_of(line.row)) and formats:
-            what = f"the row is of the format {formats[0]}, the file of {told}. Put it into a file of its own."
+        if told and (others := other_formats(line.row, told)):
+            what = f"the row is of the format {others[0]}, the file of {told}. Put it into a file of its own."
             raise RecordError(what, rule="other_format")
         record = convert(line.row, facts)
         validate(record)

@@ -39,7 +39,7 @@ def sharegpt(row: dict[str, Any], options: Options) -> Record:
         if message["role"] != "assistant":
             raise refuse("last_turn_not_assistant", name, f"must be of gpt (got {message['role']}). Drop the row.")
         sides.append(message["content"])
-    return pair_record(prompt, *sides, options)
+    return pair_record(prompt, sides[0], sides[1], options)
 
 
 def is_kto(row: dict[str, Any]) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from datetime import datetime
 from typing import Any
 
-from components.errors import RecordError, nearest
+from components.errors import RecordError
+from components.records.schema import is_moment
 
 # columns that say what the model sees or what was meant: to leave one of them out would change the record
 MEANT = frozenset(
-    "system system_prompt history conversation conversations messages context input instruction question query images "
-    "image videos video audio audios files documents docs tools functions tool_calls tie is_tie choice winner label "
-    "labels preference score_ratio strength prompt chosen rejected completion response response_a response_b".split()
+    {"system", "system_prompt", "history", "conversation", "conversations", "messages", "context", "input"}
+    | {"instruction", "question", "query", "images", "image", "videos", "video", "audio", "audios", "files"}
+    | {"documents", "docs", "tools", "functions", "tool_calls", "tie", "is_tie", "choice", "winner", "label", "labels"}
+    | {"preference", "score_ratio", "strength", "prompt", "chosen", "rejected", "completion", "response"}
+    | {"response_a", "response_b"}
 )
 
 
@@ -103,12 +105,3 @@ def moment(row: dict[str, Any], name: str) -> str:
     if not is_moment(value):
         raise refuse("not_iso_8601", name, f"must be ISO 8601 {got(value)}. For example 2025-03-01T09:00:00Z.")
     return value
-
-
-def is_moment(value: str) -> bool:
-    """Whether a text is a date or time in ISO 8601."""
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import DataError
-from components.records.importers.limits import Limits
+from components.records.importers.limits import DEFAULT, Limits
 from components.records.importers.lines import Line, read
 from components.records.importers.table import IMPORTERS
 
@@ -27,7 +27,7 @@ def _recognisers() -> dict[str, Callable[[dict[str, Any]], bool]]:
 
 @IMPORTERS.row(
     name="auto",
-    revision=6,
+    revision=5,
     method="CONV-14",
     source="",
     summary="Not a format: the importer is told by the columns of all rows looked at, file by file.",
@@ -35,7 +35,7 @@ def _recognisers() -> dict[str, Callable[[dict[str, Any]], bool]]:
     matches=None,
     known=None,
 )
-def detect(path: Path, limits: Limits = Limits()) -> str:
+def detect(path: Path, limits: Limits = DEFAULT) -> str:
     """The importer of a file by the columns of its first thousand readable rows.
 
     Raises DataError if no importer knows them, or rows could be of several, or more than one in a hundred is of another
@@ -44,8 +44,12 @@ def detect(path: Path, limits: Limits = Limits()) -> str:
     return choose(path.name, list(islice(read(path, limits), LOOK)))
 
 
-def formats_of(row: dict[str, Any]) -> list[str]:
-    """The importers that recognise a row."""
+def other_formats(row: dict[str, Any], told: str) -> list[str]:
+    """The importers that recognise a row, if `told` does not."""
+    return [] if _recognisers()[told](row) else _formats_of(row)
+
+
+def _formats_of(row: dict[str, Any]) -> list[str]:
     return [name for name, matches in _recognisers().items() if matches(row)]
 
 
@@ -54,7 +58,7 @@ def choose(name: str, lines: Sequence[Line]) -> str:
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for line in lines:
         if line.row is not None:
-            found[tuple(formats_of(line.row))].append(line.number)
+            found[tuple(_formats_of(line.row))].append(line.number)
     known = {formats: rows for formats, rows in found.items() if formats}
     if not known:
         raise _unknown(name, lines)
@@ -65,8 +69,8 @@ def choose(name: str, lines: Sequence[Line]) -> str:
         (odd_formats, odd), *_ = others
         raise DataError(
             f"{name}: its rows are of more than one format ({formats[0]}: {len(rows)} rows, such as line {rows[0]}; "
-            f"{' or '.join(odd_formats)}: {len(odd)} rows, such as line {odd[0]}). Put them into files of their own, or "
-            f"pass format.name={formats[0]}, which quarantines the others."
+            f"{' or '.join(odd_formats)}: {len(odd)} rows, such as line {odd[0]}). Put each "
+            f"format into a file of its own, or pass format.name={formats[0]}, which quarantines the others."
         )
     return formats[0]
 
@@ -81,6 +85,6 @@ def _unknown(name: str, lines: Sequence[Line]) -> DataError:
     known = "; ".join(f"{row.name}: {row.facts['columns']}" for row in IMPORTERS if row.name != AUTO_NAME)
     got = ", ".join(sorted(map(str, rows[0].row or {}))) or "none"
     return DataError(
-        f"{name}: the format is not recognised (got columns {got[:300]}). Rename the columns to those of a format, or pass "
-        f"format.name=NAME. Known: {known}."
+        f"{name}: the format is not recognised (got columns {got[:300]}). Name the columns as a format "
+        f"does, or pass format.name=NAME. Known: {known}."
     )

@@ -51,7 +51,7 @@ def check_head(path: Path, head: bytes) -> None:
     if text.startswith(b"version https://git-lfs"):
         raise _refuse(name, "is a Git LFS pointer, not the file", "Fetch the file: git lfs pull.")
     if re.match(rb"(?i)<(!doctype|html|head|\?xml|error|\w+[ >])", text):
-        raise _refuse(name, "is a page (HTML or XML), not data", "Download the file itself, not the page that shows it.")
+        raise _refuse(name, "is a page (HTML or XML), not data", "Download the file itself, not the page of it.")
     _check_lines(name, text, whole=len(head) < HEAD)
 
 
@@ -79,7 +79,7 @@ def _check_lines(name: str, text: bytes, whole: bool) -> None:
             f"+chr(10) for l in open({name!r},encoding='utf-8'))"
         )
         raise _refuse(name, "holds Python mappings (single quotes), not JSON", _python(code))
-    if first[:1] not in b"{[\"" and rest:
+    if first[:1] not in b'{["' and rest:
         for mark, word in ((b"\t", "tabs"), (b";", "semicolons"), (b",", "commas")):
             if mark in first and mark in rest[0]:
                 code = f"import pandas as p; p.read_csv({name!r},sep={mark.decode()!r}).to_json({_new(name)!r},"

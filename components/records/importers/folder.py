@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 from components.errors import ArtifactError, DataError, ParamsError
-from components.records.importers.limits import Limits
+from components.records.importers.limits import DEFAULT, Limits
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _COPY = re.compile(r"^copy of |[ _-]copy( ?\(?\d+\)?)?$|^#.*#$|~$", re.IGNORECASE)
@@ -33,7 +33,7 @@ class Found:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def usable_files(root: Path, pattern: str = "**/*", limits: Limits = Limits()) -> Found:
+def usable_files(root: Path, pattern: str = "**/*", limits: Limits = DEFAULT) -> Found:
     """The file itself, or the importable files of a folder.
 
     Raises ArtifactError (nothing there to read), ParamsError (a pattern that leaves the folder), DataError (a link out

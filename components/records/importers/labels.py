@@ -31,8 +31,9 @@ def is_labels(row: dict[str, Any]) -> bool:
 def labels(row: dict[str, Any], options: Options) -> Record:
     """Votes: {prompt, response_a, response_b, annotator, choice: a|b|tie}; one record per vote.
 
-    The choice may be in capitals. Optional: shown_first, duration_ms, strength with strength_scale [0, S], annotator_kind, annotator_revision,
-    instructions_rev, created_at. What a row does not say about its annotator comes from the options.
+    The choice may be in capitals. Optional: shown_first, duration_ms, strength with strength_scale [0, S],
+    annotator_kind, annotator_revision, instructions_rev, created_at. What a row does not say about its annotator comes
+    from the options.
     """
     check_columns(row, _NEEDED, _OPTIONAL, options.ignore_columns)
     row = {name: value for name, value in row.items() if value is not None}

@@ -34,5 +34,8 @@ class Limits:
             raise too_large(name, what, "expansion")
 
 
+DEFAULT = Limits()
+
+
 def too_large(name: str, what: str, limit: str) -> DataError:
     return DataError(f"{name}: {what}. If the file is sound, raise human_feedback.limits.{limit}; else do not use it.")

@@ -13,7 +13,7 @@ from components.contract.json_text import parse_json
 from components.errors import DataError
 from components.records.importers.diagnosis import HEAD, check_head, recode
 from components.records.importers.folder import SUFFIXES, check_regular
-from components.records.importers.limits import Limits, too_large
+from components.records.importers.limits import DEFAULT, Limits, too_large
 from components.records.importers.options import RAW_LIMIT
 from components.records.importers.parquet import parquet_rows
 
@@ -31,7 +31,7 @@ class Line:
     reason: str = ""
 
 
-def read(path: Path, limits: Limits = Limits()) -> Iterator[Line]:
+def read(path: Path, limits: Limits = DEFAULT) -> Iterator[Line]:
     """The rows of a .jsonl, .jsonl.gz or .parquet file. Blank lines carry nothing and are skipped.
 
     Raises DataError where the file as a whole cannot be read (not gzip, cut off, another kind or encoding, too large).
@@ -46,8 +46,8 @@ def read(path: Path, limits: Limits = Limits()) -> Iterator[Line]:
         with path.open("rb") as stream:
             check_head(path, stream.read(HEAD))
         raise DataError(
-            f"{path.name}: cannot read this kind of file. Use one of {', '.join(SUFFIXES)}; if it holds one JSON object "
-            "a line, name it .jsonl."
+            f"{path.name}: cannot read this kind of file. Use one of {', '.join(SUFFIXES)}; with one JSON object a "
+            "line, name it .jsonl."
         )
 
 

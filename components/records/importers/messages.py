@@ -15,7 +15,7 @@ _WRITTEN = re.compile(r"""\s*(array\(\s*)?\[\s*\{\s*["'](role|content|from|value
 _LONGEST = 4 << 20  # a text that Python reads as a literal
 # what may stand beside role and content without changing what is said
 _ABOUT = frozenset({"id", "index", "timestamp", "created_at", "time", "model", "source", "lang", "message_id"})
-_EMPTY = (None, "", [], {})
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
 # ShareGPT's names; the others are those of the record format
 _ROLES = {"human": "user", "gpt": "assistant", "system": "system", "user": "user", "assistant": "assistant"}
 
@@ -69,7 +69,8 @@ def _unknown(where: str, key: str, value: Any) -> RecordError:
     if key in ("tool_calls", "function_call", "tool_call_id"):
         what = f"calls a tool {got(value)}, which a record cannot hold yet. Leave the row out."
         return refuse("unknown_column", f"{where}.{key}", what)
-    return refuse("unknown_column", f"{where}.{key}", f"is no field of a message {got(value)}. Or list it in ignore_columns.")
+    what = f"is no field of a message {got(value)}"
+    return refuse("unknown_column", f"{where}.{key}", f"{what}. Or list it in ignore_columns.")
 
 
 def _joined(content: Any, where: str) -> str | None:
@@ -78,5 +79,7 @@ def _joined(content: Any, where: str) -> str | None:
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
         if len(parts) == len(content) and all(isinstance(part.get("text"), str) for part in parts):
             return "".join(part["text"] for part in parts)
-        raise refuse("wrong_type", f"{where}.content", f"has parts that are not text {got(content)}. Leave the row out.")
+        raise refuse(
+            "wrong_type", f"{where}.content", f"has parts that are not text {got(content)}. Leave the row out."
+        )
     return content if isinstance(content, str) else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from components.errors import RecordError
 from components.records.build import make_record, simple_task
 from components.records.canonical import sha256
 from components.records.importers.columns import answer, check_columns, got, refuse, said, text
 from components.records.importers.messages import Messages, chat, holds_chat
 from components.records.importers.options import Options
 from components.records.importers.table import IMPORTERS
-from components.records.importers.transcripts import is_half_transcript, is_transcript, turns
+from components.records.importers.transcripts import is_half_transcript, is_transcript, names_people, turns
 from components.records.schema import Record
 
 PROMPT_REMOVED = "prompt_repeated"
@@ -25,9 +26,7 @@ _RENDERED = re.compile(
 )
 
 
-def pair_record(
-    prompt: Messages, chosen: str, rejected: str, options: Options, tags: tuple[str, ...] = ()
-) -> Record:
+def pair_record(prompt: Messages, chosen: str, rejected: str, options: Options, tags: tuple[str, ...] = ()) -> Record:
     """A decided pair. The candidates stand in the order of their hashes, so that position does not tell the label."""
     if chosen == rejected:
         raise refuse(
@@ -48,11 +47,25 @@ def pair_record(
 
 def is_hh(row: dict[str, Any]) -> bool:
     sides = [row.get(name) for name in _SIDES]
-    if all(isinstance(side, str) and side.startswith("\n\nHuman:") for side in sides):
-        return True
     if not all(isinstance(side, str) for side in sides):
         return False
-    return all(map(is_transcript, sides)) or is_transcript(row.get("prompt"))
+    if all(side.startswith("\n\nHuman:") for side in sides):  # type: ignore[union-attr]
+        return True
+    if row.get("prompt") is None:
+        return all(map(is_transcript, sides))
+    if names_people(row["prompt"]):
+        return True
+    return all(map(is_transcript, sides)) and _same_dialogue(row)
+
+
+def _same_dialogue(row: dict[str, Any]) -> bool:
+    """Whether answers with markers go on one dialogue; else they are texts that were asked for in this form."""
+    try:
+        chosen, rejected = (turns(row[name], name)[:-1] for name in _SIDES)
+    except RecordError:
+        return False
+    asked = [message["content"] for message in chosen + rejected]
+    return chosen == rejected or str(row["prompt"]).strip() in asked
 
 
 @IMPORTERS.row(
@@ -144,10 +157,11 @@ def _from_texts(row: dict[str, Any], options: Options) -> Record:
 def _plain(row: dict[str, Any], name: str) -> str:
     """An answer that is just text."""
     value = answer(row, name)
-    if is_transcript(value) or is_half_transcript(value):
+    if "prompt" not in row and (is_transcript(value) or is_half_transcript(value)):
         what = f"is a dialogue with role markers, in a layout not known or on one side only {got(value)}"
         raise refuse("wrong_value", name, f"{what}. Export the messages: [{{role, content}}].")
-    if rendered := _RENDERED.match(value):
+    rendered = _RENDERED.match(value)
+    if rendered and ("prompt" not in row or _RENDERED.match(str(row["prompt"]))):
         what = f"was rendered with a chat template (got {rendered[0].strip()!r} first)"
         raise refuse("wrong_value", name, f"{what}. Export the messages: [{{role, content}}].")
     return value
@@ -183,7 +197,7 @@ def _implicit_text(chosen: str, rejected: str) -> tuple[str, str, str]:
     while end and not _boundary(chosen, rejected, end):
         end -= 1
     if sum(_unspaced(letter) for letter in chosen[end:common]) > _TAIL:
-        what = f"and rejected share {common} letters, the last {common - end} without a blank or mark (got no end of it)"
+        what = f"and rejected share {common} letters, the last {common - end} without a blank or mark (got no end)"
         raise refuse("no_prompt", "chosen", f"{what}. Add a prompt column.")
     shared = chosen[:end].rstrip()  # the blank belongs to the completions, as in `prompt + completion`
     if not shared:
@@ -201,8 +215,11 @@ def _boundary(chosen: str, rejected: str, end: int) -> bool:
 
 def _unspaced(letter: str) -> bool:
     """A letter of a script that writes no blanks between words: Thai to Khmer, Chinese, Japanese."""
-    return "\u0e00" <= letter < "\u1000" or "\u1000" <= letter < "\u10a0" or "\u1780" <= letter < "\u1800" or (
-        "\u3040" <= letter < "\u3100" or "\u3400" <= letter < "\ua000" or "\U00020000" <= letter
+    return (
+        "\u0e00" <= letter < "\u1000"
+        or "\u1000" <= letter < "\u10a0"
+        or "\u1780" <= letter < "\u1800"
+        or ("\u3040" <= letter < "\u3100" or "\u3400" <= letter < "\ua000" or letter >= "\U00020000")
     )
 
 

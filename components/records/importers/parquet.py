@@ -24,8 +24,8 @@ def parquet_rows(path: Path, limits: Limits) -> Iterator[dict[str, Any]]:
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:
         what = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path.name}: is not a Parquet file, or a damaged one ({what}). Copy the file again, or name it after what "
-            "it is."
+            f"{path.name}: is not a Parquet file, or a damaged one ({what}). Copy the file again, or give it the "
+            "name of what it is."
         ) from None
 
 
@@ -36,7 +36,9 @@ def _rows(path: Path, limits: Limits) -> Iterator[dict[str, Any]]:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         _check(path, file, limits)
-        texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+        texts = [
+            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
     # texts stay indices into their dictionary until their length is known: a few bytes may stand for gigabytes
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(batch_size=_ROWS):

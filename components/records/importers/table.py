@@ -9,7 +9,7 @@ IMPORTERS = Table(
     "importer",
     "components.records.importers",
     "How a row of a native file becomes a feedback record: a pure function `(row, options) -> Record` that raises "
-    "RecordError for a bad row. `matches(row)` recognises the format by its columns; a column that is not `known` is left "
-    "aside and counted, unless its name says that it means something.",
+    "RecordError for a bad row. `matches(row)` recognises the format by its columns; a column that is not `known` is "
+    "left aside and counted, unless its name says that it means something.",
     facts=("method", "source", "columns", "matches", "known"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from components.records.importers.columns import refuse, said
@@ -20,6 +21,7 @@ _NAMES = {
     "ассистент assistente asistente assistent",
     "system": "system 系统 系統",
 }
+_OF_TASKS = frozenset(["instruction", "question", "問", "问"])
 _ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 _NAME = "|".join(sorted(_ROLES, key=len, reverse=True))
 _MARK = rf"(?:\#{{1,4}}[ \t]*|\*\*|<\|?)?({_NAME})(?:\*\*|\|?>)?[ \t]?[:\uff1a](?:\*\*)?"
@@ -43,6 +45,12 @@ def is_transcript(value: Any) -> bool:
     return bool(first and _role(first[1]) != "assistant" and _split(value))
 
 
+def names_people(value: Any) -> bool:
+    """Whether a text is a transcript of speakers (Human, User), and not of a task (Question, Instruction)."""
+    first = _START.match(value) if is_transcript(value) else None
+    return bool(first and first[1].casefold() not in _OF_TASKS)
+
+
 def is_half_transcript(value: str) -> bool:
     """Whether a text begins with a user's marker and names an assistant in a layout that is not known here."""
     first = _START.match(value)
@@ -53,7 +61,7 @@ def turns(transcript: str, field: str) -> Messages:
     """The turns of a dialogue; blanks around a turn are layout. The last one may be empty. Raises RecordError."""
     found = _split(transcript)
     if not found:
-        raise refuse("wrong_value", field, r"must be a dialogue that starts with 'Human:' (got other text). Fix the row.")
+        raise refuse("wrong_value", field, "must be a dialogue of 'Human:' and 'Assistant:' (got other text). Fix it.")
     before, rows = found
     if before.strip():
         raise refuse("wrong_value", field, "must start with a turn's marker (got other text first). Fix the row.")
@@ -97,4 +105,4 @@ def _role(name: str) -> str:
 
 def _alternate(rows: Messages) -> bool:
     roles = [row["role"] for row in rows]
-    return all(one != other for one, other in zip(roles, roles[1:], strict=False))
+    return all(one != other for one, other in pairwise(roles))
