@@ -66,7 +66,7 @@ class Params:
     seed: int = 0
     """seed of that order"""
     max_quarantine_share: float = 0.05
-    """fail if a larger share of the lines is quarantined; of a folder, files above it are set aside first (bad_files)"""
+    """fail if a larger share of the lines is quarantined; a folder's files above it are set aside first (bad_files)"""
 
     def check(self) -> None:
         check_pattern(self.files)

@@ -101,7 +101,7 @@ def _files(read: Read) -> dict[str, Any]:
 
 
 def read_files(root: Path, params: Params, facts: Options) -> Read:
-    """Every usable file. A single file, or any file under `bad_files: refuse`, raises DataError if it cannot be read."""
+    """Every usable file. Raises DataError if one cannot be read that is alone, or under `bad_files: refuse`."""
     found = usable_files(root, params.files, params.limits)
     read = Read(not_read=found.left_out)
     for path in tqdm(found.files, desc="import", unit="file", mininterval=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from functools import lru_cache
 from typing import Any
 
 from components.errors import RecordError
@@ -45,10 +46,16 @@ def check_columns(
     for name in row:
         if name in known or name in ignored or row[name] is None:
             continue
-        close = difflib.get_close_matches(name, [other for other in known if row.get(other) is None], 1, cutoff=0.8)
+        close = _nearly(name, frozenset(other for other in known if row.get(other) is None))
         if name in MEANT or close:
-            hint = f" Did you mean '{close[0]}'?" if close else ""
+            hint = f" Did you mean '{close}'?" if close else ""
             raise refuse("unknown_column", name, f"is not a column of this format.{hint} Or list it in ignore_columns.")
+
+
+@lru_cache(maxsize=1000)
+def _nearly(name: str, absent: frozenset[str]) -> str:
+    """The column that is not there and is written nearly so, if there is one."""
+    return next(iter(difflib.get_close_matches(name, sorted(absent), 1, cutoff=0.8)), "")
 
 
 def text(row: dict[str, Any], name: str, rule: str = "blank_text") -> str:

@@ -119,6 +119,13 @@ def _reason(root: Path, path: Path, matching: set[Path]) -> str:
     return next((reason for reason, holds in reasons if holds()), "")
 
 
+def plain_name(name: str) -> str:
+    """A name under which a file of a folder is read: what would make it pass for hidden or a copy is gone."""
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+    stem = _COPY.sub("", name.removesuffix(suffix)).lstrip(".")
+    return f"{stem or 'feedback'}{suffix}"
+
+
 def _is_unicode(name: str) -> bool:
     try:
         name.encode("utf-8")
