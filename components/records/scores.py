@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from components.contract import Input
 from components.errors import ArtifactError
-from components.records.files import read_lines
+from components.records.files import read_json, read_lines
 from components.records.samples import Sample
 
 
@@ -52,8 +51,9 @@ def read_sample_scores(scores: Input, samples: str) -> SampleScores:
 
 
 def _witness(folder: Path) -> dict[str, str]:
+    summary = read_json(folder / "summary.json", "Rerun scoring.")
     try:
-        witness: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["witness"]
+        witness: dict[str, Any] = summary["witness"]
         return {name: str(witness[name]) for name in ("kind", "name", "id")}
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
