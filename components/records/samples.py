@@ -96,12 +96,12 @@ def read_samples(folder: Path) -> list[Sample]:
         named = {name: row[name] for name in _SAMPLE if name in row} if isinstance(row, dict) else row
         for where, what in shape_problems(_SAMPLE, named, ""):
             raise RecordError(
-                f"samples.jsonl:{line}: not a sample: {where or 'it'} {what} Rerun response_sampling.",
+                f"samples.jsonl:{line}: not a sample ({where or 'it'} {what}). Rerun response_sampling.",
                 rule="sample",
                 file="samples.jsonl",
                 line=line,
             )
-        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
+        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
         samples.append(Sample(**fields, line=line))
     return samples
 

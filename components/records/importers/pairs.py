@@ -231,11 +231,11 @@ def _from_chats(row: dict[str, Any], options: Options) -> tuple[Messages, str, s
             raise refuse("last_turn_not_assistant", name, f"{what}. Drop the row.")
     shared = max((side[:-1] for side in sides), key=len)
     given = row.get("prompt")
-    if isinstance(given, str) and not shared:
-        shared = _user(said(text(row, "prompt", "no_prompt"), "prompt"))
-    elif holds_chat(given):
+    if holds_chat(given):
         prompt = chat(row, "prompt", options.ignore_columns)
         shared = shared if shared and shared[-len(prompt) :] == prompt else prompt
+    elif isinstance(given, str) and not shared:
+        shared = _user(said(text(row, "prompt", "no_prompt"), "prompt"))
     else:
         _check_prompt(row, shared, options)
     for name, side in zip(_SIDES, sides, strict=True):

@@ -46,7 +46,10 @@ def test_every_line_is_a_record_or_a_quarantine_row(tmp_path: Path) -> None:
         ("pairs.jsonl", 10, "candidate_not_empty", "rejected"),
     ]
     assert summary["quarantined_by_rule"] == {"candidate_not_empty": 1, "identical_candidates_tie": 1}
-    assert (summary["files"], summary["files_not_read"]) == (["pairs.jsonl"], ["README.md"])
+    assert (summary["files"], summary["files_not_read"]) == (
+        ["pairs.jsonl"],
+        {"README.md": "not one of .jsonl, .jsonl.gz, .parquet"},
+    )
     assert done.metrics["quarantine_share"] == 0.2
     for record in records:
         validate(record)
@@ -119,9 +122,9 @@ def test_a_named_importer_is_part_of_what_the_step_is_with_its_knobs_and_revisio
     """Whether a knob is written or left to its default; another value, or another revision, is another step."""
     named = [{"name": "shp"}, {"name": "shp", "ratio_cap": 10.0}, {"name": "shp", "ratio_cap": 5.0}, {"name": "auto"}]
     dumped = [dump(build(Params, {"format": form}, "p"))["format"] for form in named]
-    assert dumped[0] == dumped[1] == {"name": "shp", "revision": 1, "ratio_cap": 10.0}
+    assert dumped[0] == dumped[1] == {"name": "shp", "revision": 2, "ratio_cap": 10.0}
     assert dumped[2]["ratio_cap"] == 5.0
-    assert dumped[3] == {"name": "auto", "revision": 1}
+    assert dumped[3] == {"name": "auto", "revision": 5}
     assert build(Params, {}, "p") == build(Params, {"format": {"name": "auto"}}, "p")
 
 

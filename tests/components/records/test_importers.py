@@ -16,7 +16,17 @@ import pytest
 from components.contract.params import Choice
 from components.errors import ArtifactError, DataError, ParamsError
 from components.records import candidate_text, comparisons, messages, validate, write_records
-from components.records.importers import IMPORTERS, Quarantined, detect, import_file
+from components.records.importers import (
+    AUTO,
+    IMPORTERS,
+    About,
+    Limits,
+    Options,
+    Quarantined,
+    detect,
+    import_file,
+    import_one,
+)
 from tests.components.records.importer_cases import BAD_ROWS, GOOD, HH, POST, SHP, TRL, VOTES, chat
 from tests.components.records.samples import pair
 
@@ -288,9 +298,21 @@ def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_no_fault(tmp_pa
 
 
 def test_named_columns_may_be_ignored(tmp_path: Path) -> None:
-    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "id": 1}])
+    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "system": "Be brief."}])
     assert len(load(path)[1]) == 1
-    assert len(load(path, ignore_columns=("id",))[0]) == 1
+    assert len(load(path, ignore_columns=("system",))[0]) == 1
+    message = {"role": "assistant", "content": "Yes", "mood": "good"}
+    path = lines(tmp_path / "m.jsonl", [{"prompt": "Hi", "chosen": [message], "rejected": chat("Hi", "No")[1:]}])
+    assert [q.field for q in load(path)[1]] == ["chosen[0].mood"]
+    assert len(load(path, ignore_columns=("mood",))[0]) == 1
+
+
+def test_columns_of_no_meaning_are_left_aside_and_counted(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "id": 1}, {**TRL[0], "prompt": "Ho", "id": 2, "source": "x"}])
+    about = About()
+    assert len(list(import_one(path, "x", AUTO, Options(), Limits(), about))) == 2
+    assert about.left_aside == {"id": 2, "source": 1}
+    assert about.format == "trl"
 
 
 # --- bad files
@@ -301,12 +323,12 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     rows = 0
     for fmt, good in GOOD.items():
         mixed = [*good, *(row for name, row, _, _ in BAD_ROWS if name == fmt)]
-        lines(tmp_path / fmt / "x.jsonl", mixed)
-        rows += len(mixed)
+        records, bad = load(lines(tmp_path / fmt / "x.jsonl", mixed), format=fmt)
+        assert (len(records), len(records) + len(bad)) == (len(good), len(mixed))
+        rows += len(good)
+        lines(tmp_path / fmt / "x.jsonl", good)
     records, bad = load(tmp_path)
-    assert len(records) + len(bad) == rows
-    assert len(records) == sum(map(len, GOOD.values()))
-    assert [q.file for q in bad] == sorted(q.file for q in bad)
+    assert (len(records), bad) == (rows, [])
 
 
 def test_a_folder_is_read_in_sorted_order_and_pattern_selects(tmp_path: Path) -> None:
@@ -346,12 +368,27 @@ def test_files_that_cannot_be_read_as_a_whole_are_named(tmp_path: Path) -> None:
         load(tmp_path / "empty")
 
 
-@pytest.mark.parametrize("content", ['{"question": "x", "answer": "y"}', "", "no json at all"])
-def test_an_unknown_format_lists_the_known_ones(tmp_path: Path, content: str) -> None:
-    path = write(tmp_path / "x.jsonl", content.encode())
-    with pytest.raises(DataError, match="not recognised") as caught:
+def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", b'{"question": 1, "text": 2}\n')
+    with pytest.raises(DataError, match=r"not recognised .got columns question, text") as caught:
         load(path)
     assert all(f"{name}:" in str(caught.value) for name in GOOD)
+
+
+def test_rows_of_two_formats_are_refused_with_a_row_of_each(tmp_path: Path) -> None:
+    """One in twenty; one in two hundred is quarantined, wherever it stands."""
+    with pytest.raises(DataError, match=r"trl: 19 rows, such as line 2; labels: 1 rows, such as line 1"):
+        load(lines(tmp_path / "x.jsonl", [VOTES[0], *([TRL[0]] * 19)]))
+    for place in (0, 199):
+        rows = [TRL[0]] * 199
+        rows.insert(place, VOTES[0])
+        records, bad = load(lines(tmp_path / "y.jsonl", rows))
+        assert (len(records), [(q.line, q.rule) for q in bad]) == (199, [(place + 1, "other_format")])
+
+
+def test_rows_behind_those_that_were_looked_at_are_compared_too(tmp_path: Path) -> None:
+    records, bad = load(lines(tmp_path / "x.jsonl", [TRL[0]] * 1000 + [VOTES[0]] * 100))
+    assert (len(records), {q.rule for q in bad}, len(bad)) == (1000, {"other_format"}, 100)
 
 
 # --- real files
