@@ -47,7 +47,7 @@ def _check_size(root: yaml.Node) -> None:
     def size(node: yaml.Node, depth: int) -> int:
         if id(node) in open_:
             raise yaml.MarkedYAMLError(problem="a value holds itself", problem_mark=node.start_mark)
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH and not isinstance(node, yaml.ScalarNode):
             what = f"lists and mappings lie deeper than {MAX_DEPTH} within one another"
             raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
         if id(node) in sizes:

@@ -101,7 +101,9 @@ def read_samples(folder: Path) -> list[Sample]:
                 file="samples.jsonl",
                 line=line,
             )
-        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in named.items()
+        }
         samples.append(Sample(**fields, line=line))
     return samples
 

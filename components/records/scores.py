@@ -40,12 +40,15 @@ def read_sample_scores(scores: Input, samples: str) -> SampleScores:
     """
     values: dict[tuple[str, int], float] = {}
     for line, row in enumerate(read_lines(scores.path / "scores.jsonl"), start=1):
+        where = f"{scores.path}/scores.jsonl:{line}"
+        if not isinstance(row, dict):
+            raise ArtifactError(f"{where}: must be a mapping (got {type(row).__name__}). Rerun scoring.")
         if row.get("of") != "sample" or row.get("samples") != samples or row.get("score") is None:
             continue
         if not isinstance(row["score"], (int, float)) or not math.isfinite(row["score"]):
-            raise ArtifactError(
-                f"{scores.path}/scores.jsonl:{line}: score is no number (got {row['score']}). Rerun scoring."
-            )
+            raise ArtifactError(f"{where}: score is no number (got {row['score']}). Rerun scoring.")
+        if not isinstance(row.get("prompt_key"), str) or not isinstance(row.get("sample"), int):
+            raise ArtifactError(f"{where}: does not say prompt_key and sample (got {sorted(row)}). Rerun scoring.")
         values[row["prompt_key"], row["sample"]] = float(row["score"])
     return SampleScores(_witness(scores.path), values, scores.path)
 

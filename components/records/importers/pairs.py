@@ -84,7 +84,7 @@ def hh(row: dict[str, Any], options: Options) -> Record:
     be what they share, or their first or last user turn. Blanks around a turn are layout and dropped.
     """
     check_columns(row, _SIDES, ("prompt",), options.ignore_columns)
-    if not any(is_transcript(row[name]) for name in _SIDES):
+    if row.get("prompt") is not None and not any(is_transcript(row[name]) for name in _SIDES):
         return _after_dialogue(row, options)
     chosen, rejected = (_dialogue(text(row, name), name) for name in _SIDES)
     if chosen[:-1] != rejected[:-1]:

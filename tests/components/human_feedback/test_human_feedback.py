@@ -159,3 +159,49 @@ def test_real_hh_files_become_records(tmp_path: Path, data_dir: Path) -> None:
     assert len(records) == 50
     assert done.metrics["n_lines"] == done.metrics["n_sampled_out"] + done.metrics["n_quarantined"] + 50
     assert {record["provenance"]["source"] for record in records} == {"hh-rlhf/harmless-base/test"}
+
+
+# --- a folder with a bad file
+
+
+BAD_FILES = {
+    "utf16.jsonl": json.dumps(GOOD[0]).encode("utf-16"),
+    "cut.jsonl.gz": b"\x1f\x8b\x08\x00",
+    "notes.jsonl": b"no data\n",
+    "all-bad.jsonl": (json.dumps(SAME) + "\n").encode() * 3,
+    "not.parquet": b"PAR1",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_set_aside_listed_and_loud(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    raw = write(tmp_path / "raw" / "good.jsonl", GOOD).parent
+    (raw / name).write_bytes(BAD_FILES[name])
+    done, out = run(tmp_path, raw)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (done.metrics["n_records"], done.metrics["n_files_set_aside"]) == (8, 1)
+    assert (summary["files"], list(summary["files_set_aside"])) == (["good.jsonl"], [name])
+    assert f"{name} is set aside" in caplog.text
+    with pytest.raises(DataError):
+        run(tmp_path / "2", raw, bad_files="refuse")
+    with pytest.raises(DataError):
+        run(tmp_path / "3", raw / name)
+
+
+def test_a_folder_of_bad_files_only_is_an_error(tmp_path: Path) -> None:
+    for name, content in BAD_FILES.items():
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        (tmp_path / "raw" / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"lines are quarantined|none of \d files can be read"):
+        run(tmp_path, tmp_path / "raw")
+
+
+def test_what_was_read_left_aside_and_found_is_in_the_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": "Rate this.", "chosen": f"yes {i}", "rejected": f"no {i}", "id": i} for i in range(6)]
+    _, out = run(tmp_path, write(tmp_path / "one.jsonl", rows))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["formats"] == {"one.jsonl": "trl"}
+    assert summary["columns_left_aside"] == {"one.jsonl": {"id": 6}}
+    assert "left aside: id (6 rows)" in summary["findings"][0]
+    assert "all 6 records have the same prompt, 'Rate this.'" in summary["findings"][1]
+    assert "Rate this." in caplog.text
