@@ -22,7 +22,7 @@ from components.contract.params import Choice
 from components.errors import PreflowError
 from components.human_feedback.params import Params
 from components.records import flags, read_records, write_parquet
-from components.records.importers import IMPORTERS, Options, import_file
+from components.records.importers import IMPORTERS, Options
 from components.records.importers.whole import read_whole
 from components.records.samples import read_origin, read_samples
 from components.records.scores import read_sample_scores
@@ -31,6 +31,7 @@ from flows.inbox import describe
 from flows.kubernetes.cluster import load_cluster
 from flows.settings import load_settings
 from tests.components.records.importer_cases import GOOD
+from tests.components.records.importing import import_file
 from tests.components.records.samples import pair
 from tests.fuzzing import json_line, mutated_bytes, mutated_value
 

@@ -17,7 +17,7 @@ from components.contract.params import Choice
 from components.errors import RecordError
 from components.records.importers.detection import AUTO_NAME, LOOK, choose, detect, other_formats
 from components.records.importers.folder import Found, shown, usable_files
-from components.records.importers.limits import DEFAULT, Limits
+from components.records.importers.limits import Limits
 from components.records.importers.lines import Line, read
 from components.records.importers.options import Options, Quarantined
 from components.records.importers.table import IMPORTERS
@@ -34,7 +34,6 @@ __all__ = [
     "Options",
     "Quarantined",
     "detect",
-    "import_file",
     "import_one",
     "shown",
     "usable_files",
@@ -91,30 +90,14 @@ class About:
         return not self.prompts_differ and self.n_records >= _SAME_PROMPT
 
 
-def import_file(path: Path | str, format: Choice = AUTO, **options: Any) -> Iterator[Record | Quarantined]:
-    """Every non-blank line of a file, or of a folder's files in sorted order, as a valid record or a `Quarantined` row.
-
-    `format`: a row of IMPORTERS with its knobs. `options`: the fields of `Options`, and `pattern`, a glob for the files
-    of a folder. Raises ArtifactError (nothing there), DataError (a file as a whole is unreadable or of no known
-    format), ParamsError (unknown importer or option).
-    """
-    root, pattern = Path(path), options.pop("pattern", "**/*")
-    facts = Options.of(options)
-    if format.name != AUTO.name:
-        IMPORTERS.bind(format)
-    return _import(root, format, facts, pattern)
-
-
-def _import(root: Path, format: Choice, facts: Options, pattern: str) -> Iterator[Record | Quarantined]:
-    for file in usable_files(root, pattern).files:
-        name = shown(file, root) if root.is_dir() else file.name
-        yield from import_one(file, name, format, facts.for_file(name), DEFAULT, About())
-
-
 def import_one(
     file: Path, name: str, format: Choice, facts: Options, limits: Limits, about: About
 ) -> Iterator[Record | Quarantined]:
-    """The rows of one file, which is called `name` in what is said of them; fills `about`. Raises as `import_file`."""
+    """Every non-blank line of a file, called `name`, as a valid record or a `Quarantined` row; fills `about`.
+
+    `format`: a row of IMPORTERS with its knobs. Raises ArtifactError (nothing there), DataError (the file as a whole is
+    unreadable or of no known format), ParamsError (unknown importer).
+    """
     lines = read(file, limits)
     looked = list(islice(lines, LOOK))
     told = format.name == AUTO.name

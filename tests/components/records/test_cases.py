@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 from components.contract.params import Choice
 from components.errors import DataError
 from components.records import Record, comparisons, flags, messages
-from components.records.importers import Quarantined, import_file
+from components.records.importers import Quarantined
 from tests.components.records.importer_cases import chat
+from tests.components.records.importing import import_file
 
 
 def load(path: Path, format: str = "auto") -> tuple[list[Record], Counter[str]]:
@@ -84,7 +86,7 @@ def test_the_cause_is_named_with_a_remedy_that_works(cases_dir: Path, tmp_path: 
     with pytest.raises(DataError, match=cause) as caught:
         load(path)
     command = str(caught.value).partition("Write it anew: ")[2].replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path)  # noqa: S602  (as a user would type it)
+    subprocess.run(shlex.split(command), check=True, cwd=tmp_path)
     records, bad = load(tmp_path / f"{name}-mended.jsonl")
     assert (len(records), bad) == (20, Counter())
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import DataError
-from components.records.importers import detect, import_file
+from components.records.importers import detect
+from tests.components.records.importing import import_file
 
 ROWS = [{"prompt": f"Frage {i} über $HOME und `ls`?", "chosen": "schön", "rejected": 'no "quotes"'} for i in range(3)]
 LINES = [json.dumps(row, ensure_ascii=False) for row in ROWS]
@@ -46,7 +48,7 @@ def test_the_cause_is_named_with_a_command_that_mends_it(tmp_path: Path, name: s
     with pytest.raises(DataError, match=cause) as caught:
         list(import_file(path))
     command = 'python -c "' + str(caught.value).partition('python -c "')[2]
-    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)  # noqa: S602
+    subprocess.run(shlex.split(command.replace("python", sys.executable, 1)), check=True)
     assert len(list(import_file(tmp_path / "x-mended.jsonl"))) == 3
 
 

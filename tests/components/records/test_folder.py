@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.errors import ArtifactError, DataError, ParamsError
-from components.records.importers import Limits, import_file, usable_files
+from components.records.importers import Limits, usable_files
 from components.records.importers.folder import plain_name
 from components.records.importers.lines import read
+from tests.components.records.importing import import_file
 
 LINE = b'{"prompt": "Hi", "chosen": "x", "rejected": "y"}\n'
 

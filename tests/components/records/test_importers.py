@@ -23,11 +23,10 @@ from components.records.importers import (
     Limits,
     Options,
     Quarantined,
-    detect,
-    import_file,
     import_one,
 )
 from tests.components.records.importer_cases import BAD_ROWS, GOOD, HH, POST, SHP, TRL, VOTES, chat
+from tests.components.records.importing import import_file
 from tests.components.records.samples import pair
 
 
@@ -136,29 +135,6 @@ def test_every_importer_takes_a_row_and_what_the_file_does_not_say() -> None:
     assert {row.needs for row in IMPORTERS if row.name != "auto"} == {("row", "options")}
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_the_format_is_told_by_the_columns(tmp_path: Path, name: str) -> None:
-    path = lines(tmp_path / "x.jsonl", GOOD[name])
-    assert detect(path) == name
-    assert load(path, format=name) == load(path)
-    unreadable = tmp_path / "bad-first.jsonl"
-    unreadable.write_bytes(b"{cut\n" + path.read_bytes())
-    assert detect(unreadable) == name
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_no_row_is_of_two_formats(name: str) -> None:
-    """Then the order of files in a folder of code would decide."""
-    for row in GOOD[name]:
-        assert [other.name for other in IMPORTERS if other.name != "auto" and other.extra("matches")(row)] == [name]
-
-
-def test_a_file_that_could_be_two_formats_is_not_guessed(tmp_path: Path) -> None:
-    path = lines(tmp_path / "x.jsonl", [POST | TRL[0]])
-    with pytest.raises(DataError, match=r"trl, shp.*format\.name=NAME"):
-        load(path)
-
-
 def test_a_changed_importer_changes_what_auto_is() -> None:
     """A step whose format is auto has no importer in its identity: the revision of auto stands for all of them."""
     others = [row.revision for row in IMPORTERS if row.name != "auto"]
@@ -250,9 +226,9 @@ def test_a_machine_annotator_without_revision_is_not_reproducible(tmp_path: Path
 def test_unknown_formats_and_options_name_the_nearest(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", HH)
     with pytest.raises(ParamsError, match="Did you mean 'labels'"):
-        import_file(path, Choice("label"))
+        list(import_file(path, Choice("label")))
     with pytest.raises(ParamsError, match="Did you mean 'license'"):
-        import_file(path, licence="MIT")
+        list(import_file(path, licence="MIT"))
 
 
 # --- bad lines
@@ -366,29 +342,6 @@ def test_files_that_cannot_be_read_as_a_whole_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtifactError, match="no usable file"):
         load(tmp_path / "empty")
-
-
-def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.jsonl", b'{"question": 1, "text": 2}\n')
-    with pytest.raises(DataError, match=r"not recognised .got columns question, text") as caught:
-        load(path)
-    assert all(f"{name}:" in str(caught.value) for name in GOOD)
-
-
-def test_rows_of_two_formats_are_refused_with_a_row_of_each(tmp_path: Path) -> None:
-    """One in twenty; one in two hundred is quarantined, wherever it stands."""
-    with pytest.raises(DataError, match=r"trl: 19 rows, such as line 2; labels: 1 rows, such as line 1"):
-        load(lines(tmp_path / "x.jsonl", [VOTES[0], *([TRL[0]] * 19)]))
-    for place in (0, 199):
-        rows = [TRL[0]] * 199
-        rows.insert(place, VOTES[0])
-        records, bad = load(lines(tmp_path / "y.jsonl", rows))
-        assert (len(records), [(q.line, q.rule) for q in bad]) == (199, [(place + 1, "other_format")])
-
-
-def test_rows_behind_those_that_were_looked_at_are_compared_too(tmp_path: Path) -> None:
-    records, bad = load(lines(tmp_path / "x.jsonl", [TRL[0]] * 1000 + [VOTES[0]] * 100))
-    assert (len(records), {q.rule for q in bad}, len(bad)) == (1000, {"other_format"}, 100)
 
 
 # --- real files

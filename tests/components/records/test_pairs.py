@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from components.records import comparisons, flags, messages
-from components.records.importers import Quarantined, import_file
+from components.records.importers import Quarantined
 from tests.components.records.importer_cases import chat
+from tests.components.records.importing import import_file
 from tests.components.records.test_importers import lines
 
 LONG = "How far is the moon from here?"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from components.records import comparisons, messages
-from components.records.importers import Quarantined, import_file
+from components.records.importers import Quarantined
 from components.records.importers.transcripts import is_transcript, turns
 from tests.components.records.importer_cases import chat
+from tests.components.records.importing import import_file
 from tests.components.records.test_importers import lines
 
 LAYOUTS = [
