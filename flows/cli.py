@@ -146,7 +146,9 @@ def ui(
 def add_feedback(
     file: Annotated[Path, typer.Argument(help="feedback in a known format (docs/importers.md)")],
     inbox: Annotated[Path, typer.Option(help="the folder that retraining reads")] = Path("data/inbox"),
-    profile: Annotated[str, typer.Option("--profile", "-p", help="the profile under which retraining reads it")] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", "-p", help="the profile under which retraining reads it")
+    ] = "own",
 ) -> None:
     """Look at a file of feedback, put it into the inbox, and tell the server, so that retraining starts.
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import content_id, replace
-from components.contract.params import build
+from components.contract.params import build, merge, read_params_file
 from components.contract.spec import load_params_class, load_spec
-from components.errors import DataError, PreflowError, first_line
+from components.errors import DataError, ParamsError, PreflowError, first_line
 from components.records import prompt_key
 from components.records.importers import Options
 from components.records.importers.folder import plain_name
 from components.records.importers.whole import Whole, read_whole, top_reasons
-from flows.settings import load_settings
+from flows.profile import load_profile
 
 EVENT = "preflow.feedback.added"
 _READER = "human_feedback"
@@ -34,10 +34,16 @@ class Added:
     found: list[str]
 
 
-def reading(profile: str = "") -> Any:
-    """The parameters with which retraining under a profile reads the inbox; the defaults outside of a project."""
-    given = load_settings("retrain", profile).params[_READER] if Path("params.yaml").is_file() else {}
-    return build(load_params_class(load_spec(_READER)), given, f"params.{_READER}")
+def reading(profile: str) -> Any:
+    """The parameters with which retraining under a profile reads the inbox: of this folder's params.yaml, if there is
+    one. Raises ParamsError."""
+    file, cls = Path("params.yaml"), load_params_class(load_spec(_READER))
+    base = read_params_file(file).get(_READER) if file.is_file() else None
+    over = load_profile(profile).params.get(_READER)
+    for values in (base, over):
+        if not isinstance(values, (dict, type(None))):
+            raise ParamsError(f"{_READER}: must be a mapping of parameters (got {values!r}). Write key: value lines.")
+    return build(cls, merge(cls, base or {}, over or {}), f"params.{_READER}")
 
 
 def add_feedback(file: Path, inbox: Path, params: Any) -> Added:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from components.errors import ArtifactError, DataError, PreflowError
+from components.errors import ArtifactError, DataError, ParamsError, PreflowError
 from components.records.importers import usable_files
 from flows import cli
 from flows.inbox import Added, add_feedback, announce, reading
@@ -28,7 +28,7 @@ def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add(file: Path, inbox: Path) -> Added:
-    return add_feedback(file, inbox, reading())
+    return add_feedback(file, inbox, reading("own"))
 
 
 def test_adding_twice_changes_nothing(inbox: Path) -> None:
@@ -81,6 +81,19 @@ def test_what_nobody_can_read_is_refused_before_it_is_copied(inbox: Path, name: 
 def test_a_case_that_is_known(inbox: Path, cases_dir: Path) -> None:
     with pytest.raises(DataError, match="is UTF-16, not UTF-8"):
         add(cases_dir / "utf16.jsonl", inbox)
+
+
+def test_the_parameters_are_those_of_retraining(inbox: Path) -> None:
+    """The project's section, the profile over it: here the limit of the one, the kind of annotators of the other."""
+    (inbox.parent / "params.yaml").write_text("human_feedback: {limit: 7, annotator: {kind: simulated}}\n")
+    assert (reading("own").limit, reading("own").annotator.kind, reading("").annotator.kind) == (
+        7,
+        "human",
+        "simulated",
+    )
+    (inbox.parent / "params.yaml").write_text("human_feedback: 5\n")
+    with pytest.raises(ParamsError, match="must be a mapping"):
+        reading("own")
 
 
 def test_a_missing_file_is_an_error(inbox: Path) -> None:
