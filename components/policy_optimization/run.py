@@ -17,6 +17,7 @@ from components.policy_optimization.prepare import Work, check_step_zero, read, 
 from components.sequences import Example
 from components.training import batch_statistics, distributed, scoring_check, throughput
 from components.training.batch_statistics import State
+from components.training.batching import Batch
 from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
@@ -69,9 +70,13 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
 
 
 def _scorer(params: Params, examples: list[Example], model: Any, device: torch.device) -> Scorer:
-    share = share_prompts(params.shared_prompts, examples, lambda batch: completion_logps(model, batch).tokens, device)
+    share = share_prompts(params.shared_prompts, examples, model, _token_logps, device)
     shared = distributed.everywhere(share, device)
     return Scorer(shared, device, params.compute.precision, params.optimization.micro_batch_tokens)
+
+
+def _token_logps(model: Any, batch: Batch) -> Tensor:
+    return completion_logps(model, batch).tokens
 
 
 def task(work: Work, compared: References) -> Task:

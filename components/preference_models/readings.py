@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from components.training.batching import Batch, collate, micro_batches
 from components.training.logprobs import unwrap
 from components.training.runtime import autocast
 from components.training.scorer import Layout, Measurer, Reference
+from components.training.shared_attention import attention_arguments
 
 Array = NDArray[np.float64]
 
@@ -56,10 +56,8 @@ def readings(model: nn.Module, kind: Choice, batch: Batch) -> Tensor:
     The head sees hidden states in fp32 also under autocast: readings are compared, and bf16 has three digits.
     """
     inner = unwrap(model)
-    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.shared:  # otherwise rows are right-padded, and causal attention alone keeps padding out
-        arguments |= {"attention_mask": batch.attention_mask, "position_ids": batch.position_ids}
-    hidden = inner.base_model(**arguments)[0].flatten(0, 1)
+    arguments = attention_arguments(inner, batch)
+    hidden = inner.base_model(input_ids=batch.input_ids, use_cache=False, **arguments)[0].flatten(0, 1)
     with torch.autocast(hidden.device.type, enabled=False):
         parts = READ[PREFERENCE_MODELS[kind.name].facts["reads"]](inner.score, hidden, batch)
         found: Tensor = PREFERENCE_MODELS.bind(kind)(*parts)[:, None] if is_scored(kind.name) else parts[0]

@@ -47,7 +47,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
     check_targets(model, params.lora, "reward_modeling.lora.targets")
     data = _read(params, inputs, objective, tokenizer)
-    share = share_prompts("auto", data.train.items, lambda batch: readings(model, params.kind, batch), device)
+    values = lambda model, batch: readings(model, params.kind, batch)  # noqa: E731
+    share = share_prompts("auto", data.train.items, model, values, device)
     shared = distributed.everywhere(share, device)
     budget = params.optimization.micro_batch_tokens
     scorer = Scorer(shared, device, params.compute.precision, budget, measurer(params.kind))

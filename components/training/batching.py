@@ -17,6 +17,7 @@ from torch import Tensor
 
 from components.errors import RecordError
 from components.sequences import Sequence
+from components.training.shared_attention import Cuts, cut
 
 WINDOW = 32  # most batches whose rows are sorted by length together: 6 % padding where random batches have 50 to 70 %
 WINDOWS = 4  # least windows of an epoch: with one, every epoch of a small set would be cut into the same batches
@@ -27,7 +28,7 @@ class Batch:
     """N sequences (prompt + completion) as tensors; the completion tokens that count are listed, not masked.
 
     `input_ids` [R, T] right-padded; R = N, or fewer when several completions share the row of their prompt.
-    `attention_mask` [R, T] of {0, 1}, or boolean [R, 1, T, T] for shared prompts; `position_ids` [R, T].
+    `attention_mask` and `position_ids` [R, T]; `cuts` where prompts are shared: then no mask says who sees whom.
     `source` [M] flat positions in [R * T] whose hidden state predicts a token that counts, `targets` [M] those tokens,
     `sequence` [M] and `offset` [M] say which sequence and which of its counted tokens it is, `lengths` [N] counts them
     and `longest` is the largest count (a plain number: reading it from the device would stall it). `own` [M] flat
@@ -50,10 +51,7 @@ class Batch:
     part: Tensor
     longest: int
     parts: int
-
-    @property
-    def shared(self) -> bool:
-        return self.attention_mask.ndim == 4
+    cuts: Cuts | None = None
 
 
 def epoch_batches(lengths: Ordered[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -111,32 +109,29 @@ def collate_shared(sequences: Ordered[Sequence], rows: Ordered[int], device: tor
 def _batch(sequences: Ordered[Sequence], rows: Ordered[int], device: torch.device | str, *, shared: bool) -> Batch:
     if not all(sequence.prompt_ids for sequence in sequences):
         raise RecordError("batch: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
-    ends = [0] * (max(rows) + 1)
+    ends, firsts = [0] * (max(rows) + 1), [0] * (max(rows) + 1)
+    prompts = list(ends)
     for sequence, row in zip(sequences, rows, strict=True):
-        ends[row] = (ends[row] or len(sequence.prompt_ids)) + len(sequence.completion_ids)
+        prompts[row], firsts[row] = len(sequence.prompt_ids), firsts[row] or len(sequence.completion_ids)
+        ends[row] = (ends[row] or prompts[row]) + len(sequence.completion_ids)
     width = max(ends)
     ids, positions = np.zeros((2, len(ends), width), dtype=np.int64)
-    block = np.full((len(ends), width), -1)  # 0 prompt, 1 and up: completions, -1 padding
-    places = []
+    positions[:] = np.arange(width)
+    places, later = [], []
     for sequence, row, start in _places(sequences, rows):
         prompt, end = len(sequence.prompt_ids), start + len(sequence.completion_ids)
-        if start == prompt:
-            ids[row, :prompt], positions[row, :prompt], block[row, :prompt] = sequence.prompt_ids, np.arange(prompt), 0
-        ids[row, start:end] = sequence.completion_ids
-        positions[row, start:end] = np.arange(prompt, prompt + end - start)
-        block[row, start:end] = block[row, start - 1] + 1
+        ids[row, :prompt], ids[row, start:end] = sequence.prompt_ids, sequence.completion_ids
+        if start > prompt:
+            later.append((row, start, end))
+            positions[row, start:end] = np.arange(prompt, prompt + end - start)
         predicted = np.arange(row * width + start - 1, row * width + end - 1)
         predicted[:1] = row * width + prompt - 1  # the last prompt token predicts the first token of each
         own = np.arange(row * width + start, row * width + end)
         counted = slice(None) if sequence.spans is None else sequence.counted
         places.append((predicted[counted], ids[row, start:end][counted], own[counted], own[-1]))
-    if shared:
-        same = (block[:, :, None] == block[:, None, :]) | (block[:, None, :] == 0)
-        mask = (same & np.tril(np.ones((width, width), dtype=bool)))[:, None]
-    else:
-        mask = (block >= 0).astype(np.int64)
-        positions = np.tile(np.arange(width), (len(ends), 1))
-    return _to_batch(ids, mask, positions, places, [sequence.part_lengths for sequence in sequences], device)
+    mask = (np.arange(width) < np.array(ends)[:, None]).astype(np.int64)
+    cuts = cut(prompts, firsts, later, width, device) if shared else None
+    return _to_batch(ids, mask, positions, places, [sequence.part_lengths for sequence in sequences], cuts, device)
 
 
 def _places(sequences: Ordered[Sequence], rows: Ordered[int]) -> Iterable[tuple[Sequence, int, int]]:
@@ -154,6 +149,7 @@ def _to_batch(
     positions: np.ndarray,
     places: list[tuple[np.ndarray, np.ndarray, np.ndarray, int]],
     parts: list[list[int]],
+    cuts: Cuts | None,
     device: torch.device | str,
 ) -> Batch:
     source, targets, own, last = zip(*places, strict=True)
@@ -175,4 +171,4 @@ def _to_batch(
     tensors: dict[str, Any] = {
         name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()
     }
-    return Batch(**tensors, longest=max(counts), parts=max(map(len, parts)))
+    return Batch(**tensors, longest=max(counts), parts=max(map(len, parts)), cuts=cuts)

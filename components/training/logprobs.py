@@ -19,6 +19,7 @@ from components.sequences import Sequence
 from components.training.batching import Batch, collate, micro_batches
 from components.training.head import Predictions, head_logps
 from components.training.runtime import autocast
+from components.training.shared_attention import attention_arguments
 
 log = logging.getLogger(__name__)
 
@@ -124,21 +125,16 @@ def _verify(model: nn.Module, batch: Batch) -> bool:
 
 def _plain(model: nn.Module, batch: Batch) -> Predictions:
     """The model's own logits."""
-    mask = batch.attention_mask
-    out = model(input_ids=batch.input_ids, attention_mask=mask, position_ids=batch.position_ids, use_cache=False)
+    arguments = {"attention_mask": batch.attention_mask, "position_ids": batch.position_ids}
+    arguments |= attention_arguments(unwrap(model), batch)
+    out = model(input_ids=batch.input_ids, use_cache=False, **arguments)
     return Predictions(out.logits.flatten(0, 1)[batch.source], None, None)
 
 
 def _fast(model: nn.Module, batch: Batch) -> Predictions:
-    """Selected hidden states and the output layer.
-
-    A right-padded row needs no attention mask: causal attention keeps padding out of every real position, and
-    without a mask the attention kernels that know only `is_causal` are used.
-    """
+    """Selected hidden states and the output layer."""
     inner = unwrap(model)
-    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.shared:
-        arguments |= {"attention_mask": batch.attention_mask, "position_ids": batch.position_ids}
-    hidden = inner.base_model(**arguments)[0].flatten(0, 1)[batch.source]
+    arguments = attention_arguments(inner, batch)
+    hidden = inner.base_model(input_ids=batch.input_ids, use_cache=False, **arguments)[0]
     head = inner.get_output_embeddings()
-    return Predictions(hidden, head.weight, head.bias)
+    return Predictions(hidden.flatten(0, 1)[batch.source], head.weight, head.bias)

@@ -24,13 +24,13 @@ from components.sequences import Example, Sequence
 from components.training import distributed
 from components.training.batching import Batch, collate, collate_shared, micro_batches
 from components.training.head import Predictions, divergences, entropies
-from components.training.logprobs import TOLERANCE, by_token, predictions, token_logps
+from components.training.logprobs import TOLERANCE, by_token, predictions, token_logps, unwrap
 from components.training.runtime import autocast
+from components.training.shared_attention import release
 
 log = logging.getLogger(__name__)
 
 SAVING = 1.2  # share prompts where separate rows would compute at least a fifth more tokens
-WIDEST = 2048  # longest shared row: its attention is dense, and grows with the square of the length
 
 
 @dataclass(frozen=True)
@@ -184,24 +184,30 @@ def lengths(examples: Iterable[Example]) -> list[int]:
 
 
 def share_prompts(
-    choice: str, examples: Ordered[Example], values: Callable[[Batch], Tensor], device: torch.device
+    choice: str,
+    examples: Ordered[Example],
+    model: nn.Module,
+    values: Callable[[nn.Module, Batch], Tensor],
+    device: torch.device,
 ) -> bool:
     """Whether to compute prompts once: a rule over token counts, then a check on the model itself.
 
     `choice`: auto, always, never. `values`: what the model says of a batch ([N] or more); it must be the same for
-    sequences that share the row of their prompt. Models whose attention or positions do not follow the given mask and
-    position ids fail, or refuse such a mask: they compute each prompt again. The check is as long as the data, since a
-    window of attention is not seen by a shorter one.
+    sequences that share the row of their prompt. Models whose attention does not go through transformers' interface, or
+    that carry a state from token to token, fail or say something else: they compute each prompt again. The check is as
+    long as the data, since a window of attention is not seen by a shorter one.
     """
     if choice == "never" or all(len(group) == 1 for example in examples for group in example.by_prompt()):
         return False
     if choice == "auto":
         together, apart = sum(e.shared_tokens for e in examples), sum(e.separate_tokens for e in examples)
-        if apart < SAVING * together or max(e.shared_tokens for e in examples) > WIDEST:
+        if apart < SAVING * together:
             return False
     shares = [example for example in examples if any(len(group) > 1 for group in example.by_prompt())]
-    gap = _gap_when_shared(max(shares, key=lambda example: example.shared_tokens), values, device)
+    longest = max(shares, key=lambda example: example.shared_tokens)
+    gap = _gap_when_shared(longest, lambda batch: values(model, batch), device)
     if not gap <= TOLERANCE:
+        release(unwrap(model))
         log.warning("shared prompts: this model does not share prompts (gap %.1e); computing each one again", gap)
     return gap <= TOLERANCE
 
@@ -212,7 +218,7 @@ def _gap_when_shared(example: Example, values: Callable[[Batch], Tensor], device
         apart = values(layout([example], device, shared=False).batch)
         try:
             together = values(layout([example], device, shared=True).batch)
-        except (ValueError, RuntimeError, TypeError, IndexError) as error:  # no mask of four dimensions, for example
+        except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
             log.warning("shared prompts: this model refuses them (%s)", first_line(error))
             return math.inf
     return float((apart - together).abs().max())

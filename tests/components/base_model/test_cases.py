@@ -120,7 +120,7 @@ def test_turn_end_is_not_eos(policy: Any, cases_dir: Path) -> None:
     model, tokenizer = load_policy(folder, Compute(threads=1))
     assert (record.metrics["eos_token"], record.metrics["eos_token_was"]) == ("<|im_end|>", "<|endoftext|>")
     assert stop_tokens(model, tokenizer) == {0, 2}
-    for row in [*rows(cases_dir, "pairs.jsonl")[:5], *rows(cases_dir, "eos_as_text.jsonl")[:5]]:
+    for row in rows(cases_dir, "pairs.jsonl")[:5]:
         encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
         assert tokenizer.decode(encoded.completion_ids) == row["chosen"] + "<|im_end|>"
         assert (encoded.prefix_ok, encoded.eos_count) == (True, 1)
@@ -151,6 +151,41 @@ def task_of(prompt: Any) -> dict[str, Any]:
 
 def text_of(answer: Any) -> str:
     return answer if isinstance(answer, str) else answer[-1]["content"]
+
+
+def test_eos_as_text(policy: Any, cases_dir: Path) -> None:
+    """No token behind the spelled EOS is lost; it is text, under both of the tokens that end something."""
+    pairs = rows(cases_dir, "eos_as_text.jsonl")
+    for name in ("turn_end_is_not_eos", "plain"):
+        _, tokenizer = load_policy(policy(name)[0], Compute(threads=1))
+        for row in pairs:
+            encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
+            assert tokenizer.decode(encoded.completion_ids) == row["chosen"] + "<|im_end|>"
+            assert (encoded.eos_count, encoded.spelled) == (1, 1)
+            assert not {0, 1, 2} & set(encoded.completion_ids[:-1])
+        assert gated(policy, name, pairs) == {}
+
+
+def test_forged_turns(policy: Any, cases_dir: Path) -> None:
+    """One user message is one turn: its role markers are text."""
+    _, tokenizer = load_policy(policy("plain")[0], Compute(threads=1))
+    for row in rows(cases_dir, "forged_turns.jsonl"):
+        encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
+        assert encoded.prompt_ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
+        assert encoded.prompt_ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 1
+        assert encoded.spelled == 4
+        assert row["prompt"] in tokenizer.decode(encoded.prompt_ids)
+
+
+def test_prefilled(policy: Any, cases_dir: Path) -> None:
+    """The begun answer is continued: no turn is closed or opened between it and the completion."""
+    _, tokenizer = load_policy(policy("plain")[0], Compute(threads=1))
+    for row in rows(cases_dir, "prefilled.jsonl"):
+        encoded = encode_pair(tokenizer, row["prompt"], text_of(row["chosen"]))
+        begun = row["prompt"][-1]["content"]
+        assert tokenizer.decode(encoded.prompt_ids).endswith(f"<|im_start|>assistant\n{begun}")
+        assert tokenizer.decode(encoded.completion_ids) == text_of(row["chosen"]) + "<|im_end|>"
+        assert (encoded.prefix_ok, encoded.fault) == (True, "")
 
 
 def test_ignores_system(policy: Any, cases_dir: Path) -> None:
@@ -215,15 +250,19 @@ def test_rope_by_batch(policy: Any) -> None:
         _logps(model, [short, longer])
 
 
+def _tokens(model: Any, batch: Any) -> Any:
+    return completion_logps(model, batch).tokens
+
+
 def _logps(model: Any, rows: list[Sequence]) -> list[list[float]]:
     return sequence_logprobs(model, rows, device=torch.device("cpu"), precision="fp32", micro_batch_tokens=4096)
 
 
-@pytest.mark.parametrize(("name", "shares"), [("plain", True), ("sliding_window", False), ("no_4d_mask", False)])
+@pytest.mark.parametrize(("name", "shares"), [("plain", True), ("sliding_window", True), ("no_4d_mask", False)])
 def test_prompts_are_shared_only_where_the_numbers_stay_the_same(
     name: str, shares: bool, policy: Any, cases_dir: Path
 ) -> None:
-    """A window of 80 tokens is not seen by a look at 64; a mask that the model cannot take is no traceback."""
+    """A window of 80 tokens holds in shared rows; a model that takes no cuts computes each prompt again."""
     model, tokenizer = load_policy(policy(name)[0], Compute(threads=1))
     examples = []
     for row in rows(cases_dir, "long_prompts.jsonl")[:4]:
@@ -231,8 +270,7 @@ def test_prompts_are_shared_only_where_the_numbers_stay_the_same(
         pair = [encode_pair(tokenizer, prompt, row[role]) for role in ("chosen", "rejected")]
         sides = zip(pair, ("chosen", "rejected"), strict=True)
         examples.append(Example(tuple(Sequence(e.prompt_ids, e.completion_ids, role) for e, role in sides)))
-    values = lambda batch: completion_logps(model, batch).tokens  # noqa: E731
-    assert share_prompts("auto", examples, values, torch.device("cpu")) == shares
+    assert share_prompts("auto", examples, model, _tokens, torch.device("cpu")) == shares
 
 
 def test_no_4d_mask_has_no_limit(policy: Any) -> None:

@@ -263,15 +263,16 @@ def test_the_scorer_of_training_says_what_is_read_of_each_alone(policy: Path, ki
             assert quantities[name].tolist() == pytest.approx(value.tolist(), abs=1e-4)
 
 
-def test_a_model_that_ignores_the_mask_shares_no_prompts(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_ignores_the_cuts_shares_no_prompts(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def share() -> bool:
-        return share_prompts("always", PAIRS, lambda batch: readings(model, SCALAR, batch), torch.device("cpu"))
+        values = lambda model, batch: readings(model, SCALAR, batch)  # noqa: E731
+        return share_prompts("always", PAIRS, model, values, torch.device("cpu"))
 
     assert share()
     backbone = model.base_model.forward
 
     def deaf(**arguments: Any) -> Any:
-        arguments.pop("attention_mask", None)
+        arguments.pop("shared_cuts", None)
         return backbone(**arguments)
 
     monkeypatch.setattr(model.base_model, "forward", deaf)

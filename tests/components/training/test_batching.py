@@ -74,9 +74,12 @@ def test_shared_prompt_tensors_by_hand() -> None:
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2, 3, 4]]
     assert batch.source.tolist() == [1, 2, 1, 4, 5]  # the last prompt token predicts the first token of both
     assert batch.targets.tolist() == [9, 2, 10, 11, 2]
-    sees = batch.attention_mask[0, 0].int().tolist()
-    assert sees[3] == [1, 1, 1, 1, 0, 0, 0]  # end of the first completion: prompt and itself
-    assert sees[5] == [1, 1, 0, 0, 1, 1, 0]  # second completion: prompt and itself, not the first
+    cuts = batch.cuts
+    assert cuts is not None
+    assert cuts.first == 4  # prompt and first completion are a causal row
+    assert cuts.query.tolist() == [[4, 5, 6]]  # the second completion,
+    assert cuts.key.tolist() == [[0, 1, 4, 5, 6]]  # which sees the prompt and itself, not the first
+    assert cuts.back.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert batch.last.tolist() == [3, 6]
 
 

@@ -14,7 +14,7 @@ from components.sequences import Example, Sequence
 from components.training.batching import Batch
 from components.training.logprobs import completion_logps
 from components.training.references import Live
-from components.training.scorer import WIDEST, Scorer, language_model, layout, share_prompts
+from components.training.scorer import Scorer, language_model, layout, share_prompts
 from tests.components.training.helpers import pairs
 from tests.tiny import tiny_model
 
@@ -37,8 +37,8 @@ def listed(prompt: list[int], *completions: list[int]) -> Example:
 LISTS = [listed([7, 8, 9], [10, 2], [11, 12, 2], [13, 2]), listed([20], [21, 22, 23, 2], [24, 2])]
 
 
-def values(model: nn.Module) -> object:
-    return lambda batch: completion_logps(model, batch).tokens
+def token_values(model: nn.Module, batch: Batch) -> Tensor:
+    return completion_logps(model, batch).tokens
 
 
 def alone(model: nn.Module, sequence: Sequence) -> float:
@@ -127,25 +127,20 @@ def test_prompts_are_shared_where_that_saves_a_fifth() -> None:
     long = [Example((Sequence([7] * 20, [8] * 4), Sequence([7] * 20, [9] * 4)))] * 4  # 48 tokens apart, 28 together
     short = [Example((Sequence([7] * 2, [8] * 20), Sequence([7] * 2, [9] * 20)))] * 4  # 44 apart, 42 together
     other = [Example((Sequence([7] * 20, [8] * 4), Sequence([6] * 20, [9] * 4)))] * 4  # prompts differ
-    assert share_prompts("auto", long, values(model), CPU)
-    assert not share_prompts("auto", short, values(model), CPU)
-    assert share_prompts("always", short, values(model), CPU)
-    assert not share_prompts("never", long, values(model), CPU)
-    assert not share_prompts("always", [replace(e, sequences=e.sequences[:1]) for e in long], values(model), CPU)
-    assert not share_prompts("always", other, values(model), CPU)
+    assert share_prompts("auto", long, model, token_values, CPU)
+    assert not share_prompts("auto", short, model, token_values, CPU)
+    assert share_prompts("always", short, model, token_values, CPU)
+    assert not share_prompts("never", long, model, token_values, CPU)
+    assert not share_prompts("always", [replace(e, sequences=e.sequences[:1]) for e in long], model, token_values, CPU)
+    assert not share_prompts("always", other, model, token_values, CPU)
     assert (APART.tokens(long), TOGETHER.tokens(long)) == (192, 112)
 
 
-def test_rows_beyond_the_widest_are_not_shared() -> None:
-    wide = [Example((Sequence([7] * WIDEST, [8]), Sequence([7] * WIDEST, [9])))]
-    assert not share_prompts("auto", wide, lambda batch: batch.lengths, CPU)
-
-
-def test_a_model_that_ignores_the_mask_is_not_given_shared_prompts(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_ignores_the_cuts_is_not_given_shared_prompts(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_model()
     real = model.model.forward
-    model.model.forward = lambda **kwargs: real(**{**kwargs, "attention_mask": None, "position_ids": None})
-    assert not share_prompts("always", PAIRS, values(model), CPU)
+    model.model.forward = lambda **kwargs: real(**{**kwargs, "shared_cuts": None})
+    assert not share_prompts("always", PAIRS, model, token_values, CPU)
     assert "does not share prompts" in caplog.text
 
 
