@@ -68,11 +68,7 @@ def _check_lines(name: str, text: bytes, whole: bool) -> None:
         code = f"open({_new(name)!r},'wb').writelines(l.strip().rstrip(b',')+b'\\n' for l in open({name!r},'rb'))"
         raise _refuse(name, "has a comma at the end of its lines", _python(code))
     if first in (b"{", b"[") or (first.startswith(b"{") and rest and re.match(rb'["}\]]', rest[0])):
-        raise _refuse(
-            name,
-            "holds JSON values over several lines (pretty-printed), not a row a line",
-            f"Write one row a line, with jq: jq -c . {_quoted(name)} > {_quoted(_new(name))}",
-        )
+        raise _refuse(name, "holds JSON values over several lines (pretty-printed), not a row a line", _values(name))
     if re.match(rb"\{\s*'", first):
         code = (
             f"import ast,json; open({_new(name)!r},'w',encoding='utf-8').writelines(json.dumps(ast.literal_eval(l))"
@@ -118,13 +114,19 @@ def _rows(name: str) -> str:
     )
 
 
+def _values(name: str) -> str:
+    """The command that writes JSON values, one behind the other, a row a line."""
+    code = (
+        f"import json\nd=json.JSONDecoder()\nt=open({name!r},encoding='utf-8-sig').read().strip()\n"
+        f"o=open({_new(name)!r},'w',encoding='utf-8')\n"
+        "while t:\n v,n=d.raw_decode(t)\n o.write(json.dumps(v)+chr(10))\n t=t[n:].strip()\n"
+    )
+    return _python(f"exec({code!r})")
+
+
 def _new(name: str) -> str:
     path = Path(name)
     return str(path.with_name(f"{path.name.split('.')[0]}-mended.jsonl"))
-
-
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "'\\''") + "'"
 
 
 def _python(code: str) -> str:

@@ -71,9 +71,18 @@ def _open(path: Path) -> IO[bytes]:
         _check_gzip(path)
     opener: Any = gzip.open if packed else open
     with opener(path, "rb") as stream:
-        check_head(path, stream.read(HEAD))
+        head = stream.read(HEAD)
+    try:
+        check_head(_unpacked(path), head)
+    except DataError as error:
+        raise DataError(f"{path.name}: unpack it (gunzip -k) and look: {error}" if packed else str(error)) from None
     opened: IO[bytes] = opener(path, "rb")
     return opened
+
+
+def _unpacked(path: Path) -> Path:
+    """The file as it is called when it is unpacked: what a command in a message can read."""
+    return path.with_suffix("") if path.suffix == ".gz" else path
 
 
 def _bounded(path: Path, stream: IO[bytes], limits: Limits) -> Iterator[tuple[int, bytes]]:
@@ -102,7 +111,7 @@ def _parse(path: Path, number: int, content: bytes) -> Line:
     except UnicodeDecodeError as error:
         reason = (
             f"not valid UTF-8 (got {error.reason} at byte {error.start}). If the whole file is in an encoding of old "
-            f"Windows: {recode(str(path), 'cp1252')}"
+            f"Windows (unpack it first, if it is packed): {recode(str(_unpacked(path)), 'cp1252')}"
         )
         return Line(number, _shown(content), rule="utf8", reason=reason)
     except ValueError as error:

@@ -30,6 +30,7 @@ MENDED = {
     "pretty array": (json.dumps(ROWS, indent=2).encode(), "one JSON array"),
     "array of lines": (("[\n" + ",\n".join(LINES) + "\n]\n").encode(), "one JSON array"),
     "array with BOM": (b"\xef\xbb\xbf" + json.dumps(ROWS).encode(), "one JSON array"),
+    "pretty": ("\n".join(json.dumps(row, indent=2) for row in ROWS).encode(), "pretty-printed"),
     "trailing commas": ("".join(line + ",\n" for line in LINES).encode(), "comma at the end"),
     "old Mac": ("\r".join(LINES).encode(), "old Macs"),
     "Python": ("".join(f"{row}\n" for row in ROWS).encode(), "Python mappings"),
@@ -44,9 +45,11 @@ MENDED = {
 def test_the_cause_is_named_with_a_command_that_mends_it(tmp_path: Path, name: str) -> None:
     content, cause = MENDED[name]
     path = tmp_path / "x.jsonl"
-    path.write_bytes(content)
+    packed = tmp_path / "x.jsonl.gz"
+    packed.write_bytes(gzip.compress(content))
     with pytest.raises(DataError, match=cause) as caught:
-        list(import_file(path))
+        list(import_file(packed))
+    path.write_bytes(content)
     command = 'python -c "' + str(caught.value).partition('python -c "')[2]
     subprocess.run(shlex.split(command.replace("python", sys.executable, 1)), check=True)
     assert len(list(import_file(tmp_path / "x-mended.jsonl"))) == 3
