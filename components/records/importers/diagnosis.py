@@ -1,12 +1,12 @@
 """What a file is that is not JSON lines, told by its first bytes: the cause, and a command that mends it.
 
-Nothing is guessed here: an encoding is named only where its marks are there, and the file is refused all the same.
+The messages name no folder: they stand in artifacts, which are the same wherever they were made. Nothing is guessed:
+an encoding is named only where its marks are there, and the file is refused all the same.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from components.contract.json_text import parse_json
 from components.errors import DataError
@@ -34,9 +34,8 @@ _ENCODINGS = (  # the four bytes of UTF-32 begin with the two of UTF-16
 _BOM = b"\xef\xbb\xbf"
 
 
-def check_head(path: Path, head: bytes) -> None:
+def check_head(name: str, head: bytes) -> None:
     """Raise DataError if a file that begins with `head` (its first HEAD bytes, unpacked) is no file of JSON lines."""
-    name = str(path)
     for magic, what, remedy in _MAGIC:
         if head.startswith(magic):
             raise _refuse(name, what, remedy)
@@ -125,12 +124,11 @@ def _values(name: str) -> str:
 
 
 def _new(name: str) -> str:
-    path = Path(name)
-    return str(path.with_name(f"{path.name.split('.')[0]}-mended.jsonl"))
+    return f"{name.split('.')[0]}-mended.jsonl"
 
 
 def _python(code: str) -> str:
-    return f"Write it anew: python -c {_double(code)}"
+    return f"Write it anew, in its folder: python -c {_double(code)}"
 
 
 def _double(code: str) -> str:
@@ -139,4 +137,4 @@ def _double(code: str) -> str:
 
 
 def _refuse(name: str, what: str, remedy: str) -> DataError:
-    return DataError(f"{Path(name).name}: {what}. {remedy}")
+    return DataError(f"{name}: {what}. {remedy}")

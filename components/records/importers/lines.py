@@ -44,7 +44,7 @@ def read(path: Path, limits: Limits = DEFAULT) -> Iterator[Line]:
         yield from _json_lines(path, limits)
     else:
         with path.open("rb") as stream:
-            check_head(path, stream.read(HEAD))
+            check_head(path.name, stream.read(HEAD))
         raise DataError(
             f"{path.name}: cannot read this kind of file. Use one of {', '.join(SUFFIXES)}; with one JSON object a "
             "line, name it .jsonl."
@@ -61,7 +61,7 @@ def _json_lines(path: Path, limits: Limits) -> Iterator[Line]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name}: the gzip data is cut off or damaged ({error}). Copy the file again.") from None
     except OSError as error:
-        raise DataError(f"{path.name}: cannot be read ({error}). Check its rights and the disk.") from None
+        raise DataError(f"{path.name}: cannot be read ({error.strerror}). Check its rights and the disk.") from None
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -73,16 +73,16 @@ def _open(path: Path) -> IO[bytes]:
     with opener(path, "rb") as stream:
         head = stream.read(HEAD)
     try:
-        check_head(_unpacked(path), head)
+        check_head(_unpacked(path.name), head)
     except DataError as error:
         raise DataError(f"{path.name}: unpack it (gunzip -k) and look: {error}" if packed else str(error)) from None
     opened: IO[bytes] = opener(path, "rb")
     return opened
 
 
-def _unpacked(path: Path) -> Path:
-    """The file as it is called when it is unpacked: what a command in a message can read."""
-    return path.with_suffix("") if path.suffix == ".gz" else path
+def _unpacked(name: str) -> str:
+    """What a file is called when it is unpacked: what a command in a message can read."""
+    return name.removesuffix(".gz")
 
 
 def _bounded(path: Path, stream: IO[bytes], limits: Limits) -> Iterator[tuple[int, bytes]]:
@@ -111,7 +111,7 @@ def _parse(path: Path, number: int, content: bytes) -> Line:
     except UnicodeDecodeError as error:
         reason = (
             f"not valid UTF-8 (got {error.reason} at byte {error.start}). If the whole file is in an encoding of old "
-            f"Windows (unpack it first, if it is packed): {recode(str(_unpacked(path)), 'cp1252')}"
+            f"Windows (unpack it first, if it is packed): {recode(_unpacked(path.name), 'cp1252')}"
         )
         return Line(number, _shown(content), rule="utf8", reason=reason)
     except ValueError as error:

@@ -22,7 +22,7 @@ def parquet_rows(path: Path, limits: Limits) -> Iterator[dict[str, Any]]:
     try:
         yield from _rows(path, limits)
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:
-        what = " ".join(str(error).split())[:200]
+        what = " ".join(str(error).replace(str(path), path.name).split())[:200]
         raise DataError(
             f"{path.name}: is not a Parquet file, or a damaged one ({what}). Copy the file again, or give it the "
             "name of what it is."

@@ -188,6 +188,19 @@ def test_a_bad_file_is_set_aside_listed_and_loud(tmp_path: Path, caplog: pytest.
         run(tmp_path / "3", raw / name)
 
 
+def test_the_artifact_says_nothing_of_where_the_files_lay(tmp_path: Path) -> None:
+    """The same files in another folder, on another machine, give the same bytes, reasons and commands included."""
+    outputs = []
+    for place in ("here", "there/deep"):
+        raw = write(tmp_path / place / "good.jsonl", GOOD).parent
+        (raw / "latin.jsonl").write_bytes(json.dumps(GOOD[0]).encode() + b'\n{"a": "\xff"}\n' + b"{}\n")
+        for name, content in BAD_FILES.items():
+            (raw / name).write_bytes(content)
+        done, _ = run(tmp_path / f"out-{place[0]}", raw, max_quarantine_share=0.5)
+        outputs.append(done.outputs)
+    assert outputs[0] == outputs[1]
+
+
 def test_a_folder_of_bad_files_only_is_an_error(tmp_path: Path) -> None:
     for name, content in BAD_FILES.items():
         (tmp_path / "raw").mkdir(exist_ok=True)

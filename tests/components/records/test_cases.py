@@ -85,7 +85,7 @@ def test_the_cause_is_named_with_a_remedy_that_works(cases_dir: Path, tmp_path: 
     path = Path(shutil.copy(cases_dir / f"{name}.jsonl", tmp_path))
     with pytest.raises(DataError, match=cause) as caught:
         load(path)
-    command = str(caught.value).partition("Write it anew: ")[2].replace("python ", f"{sys.executable} ", 1)
+    command = str(caught.value).partition("in its folder: ")[2].replace("python ", f"{sys.executable} ", 1)
     subprocess.run(shlex.split(command), check=True, cwd=tmp_path)
     records, bad = load(tmp_path / f"{name}-mended.jsonl")
     assert (len(records), bad) == (20, Counter())

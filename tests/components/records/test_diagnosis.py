@@ -51,7 +51,7 @@ def test_the_cause_is_named_with_a_command_that_mends_it(tmp_path: Path, name: s
         list(import_file(packed))
     path.write_bytes(content)
     command = 'python -c "' + str(caught.value).partition('python -c "')[2]
-    subprocess.run(shlex.split(command.replace("python", sys.executable, 1)), check=True)
+    subprocess.run(shlex.split(command.replace("python", sys.executable, 1)), check=True, cwd=tmp_path)
     assert len(list(import_file(tmp_path / "x-mended.jsonl"))) == 3
 
 
