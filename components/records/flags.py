@@ -18,9 +18,8 @@ def _flag(function: Rule) -> Rule:
 
 def flags(record: Record) -> list[str]:
     """The names of the flags a valid record raises."""
-    plain = _is_plain("\n".join([text for _, text in _texts(record)]))
-    asked = [name for name in FLAGS if not (plain and name in _OF_LETTERS)]
-    return [name for name in asked if any(True for _ in FLAGS[name](record, None))]
+    needless = _needless("\n".join([text for _, text in _texts(record)]))
+    return [name for name, rule in FLAGS.items() if name not in needless and any(True for _ in rule(record, None))]
 
 
 @_flag
@@ -131,14 +130,13 @@ _ROLE_TOKENS = re.compile(
 )
 
 
-_OF_LETTERS = frozenset(
-    {"control_characters", "direction_overrides", "invisible_characters", "replacement_characters", "role_tokens"}
-)
+_OF_LETTERS = frozenset({"control_characters", "direction_overrides", "invisible_characters", "replacement_characters"})
 
 
-def _is_plain(text: str) -> bool:
-    """Whether no flag of letters can apply: a quick look, since nearly every record ends here."""
-    return not (_ODD.search(text) or any(sign in text for sign in _SIGNS))
+def _needless(text: str) -> set[str]:
+    """Flags that cannot apply to a record with this text: a quick look, since nearly every record ends here."""
+    letters = set() if _ODD.search(text) else set(_OF_LETTERS)
+    return letters if any(sign in text for sign in _SIGNS) else letters | {"role_tokens"}
 
 
 def _found(record: Record, pattern: re.Pattern[str], what: str) -> Iterator[Problem]:
