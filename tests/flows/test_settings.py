@@ -174,3 +174,10 @@ def test_a_value_on_the_command_line_is_bounded_too(project: Path) -> None:
     for value in ("[" * 5000, "9" * 5000, "!!timestamp x"):
         with pytest.raises(ParamsError, match="the value is not valid YAML"):
             load_settings("align", overrides=(f"train.lr={value}",))
+
+
+def test_a_section_or_block_that_is_empty_takes_the_defaults(project: Path) -> None:
+    (project / "params.yaml").write_text("base_model: {source: tiny, tiny: }\n")
+    assert load_settings("align").params["base_model"]["tiny"] is None
+    (project / "params.yaml").write_text("base_model:\n")
+    assert load_settings("align").params["base_model"] is None
