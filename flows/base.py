@@ -20,7 +20,7 @@ def pin_revision(params: dict[str, Any]) -> bool:
     So a changed folder, or a hub id whose branch moved, is another run and not a cached one. Raises ParamsError if the
     hub may not be asked, or knows no such model.
     """
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     if base.get("source", TINY) == TINY or base.get("revision"):
         return False
     params[SECTION] = {**base, "revision": find_revision(base["source"])}
@@ -29,7 +29,7 @@ def pin_revision(params: dict[str, Any]) -> bool:
 
 def describe_base(params: Mapping[str, Any]) -> str:
     """Source and revision of the base model in one line; empty for the tiny recipe."""
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     return "" if base.get("source", TINY) == TINY else f"{base['source']} at revision {base['revision']}"
 
 
@@ -39,10 +39,10 @@ def check_base(params: Mapping[str, Any]) -> None:
     A hub id tells nothing before it is downloaded; then the steps themselves check it before they read data. Raises
     ParamsError, and ArtifactError for a folder without a readable model.
     """
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     source = base.get("source", TINY)
     folder = None if source == TINY else model_folder(source)
-    limit = base.get("tiny", {}).get("context") if source == TINY else positions(folder) if folder else None
+    limit = (base.get("tiny") or {}).get("context") if source == TINY else positions(folder) if folder else None
     for where, value in _keys(params, "sampler", "max_new_tokens"):
         if limit is not None:
             check_new_tokens(limit, value, where)

@@ -158,7 +158,11 @@ def _known(where: str, section: str, params: dict[str, Any]) -> None:
         raise ParamsError(f"{where}: no section '{section}' in params.yaml.{nearest(section, params)}")
 
 
-def _over(readers: dict[str, str], section: str, base: Any, overlay: dict[str, Any] | None) -> dict[str, Any]:
+def _over(readers: dict[str, str], section: str, base: Any, overlay: Any) -> dict[str, Any]:
+    for where, values in (("params.yaml", base), ("what is laid over it", overlay)):
+        if not isinstance(values, (dict, type(None))):
+            what = f"must be a mapping of parameters (got {values!r} in {where})"
+            raise ParamsError(f"{section}: {what}. Write key: value lines.")
     cls = load_params_class(load_spec(readers[section])) if section in readers else None
     return merge(cls, base or {}, overlay or {})
 
