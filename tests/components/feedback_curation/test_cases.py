@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.feedback_curation.split import split
-from components.records.importers import import_file
+from tests.components.records.importing import import_file
 
 
 def parts(cases_dir: Path, name: str) -> dict[str, list[dict[str, Any]]]:
