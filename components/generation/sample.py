@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import DynamicCache
 
 from components.errors import RecordError
+from components.generation.decoding import Rows, begin
 from components.generation.params import Sampler
 from components.model_files.positions import check_longest
 from components.sequences.codec import codec_of
@@ -82,58 +82,7 @@ def pick_tokens(logits: Tensor, uniform: Tensor, sampler: Sampler) -> tuple[Tens
     return tokens, logps.gather(1, tokens[:, None]).squeeze(1)
 
 
-class _Batch:
-    """The rows of one batch while they are being generated: K samples of each of P prompts, prompt-major."""
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], samples: int, device: torch.device | str) -> None:
-        self.model, self.device = model, device
-        width, lengths = max(map(len, prompts)), [len(prompt) for prompt in prompts]
-        ids = torch.zeros((len(prompts), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):  # left padding: every row's next token is in the same column
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0).to(device)
-        self.cache = DynamicCache(config=model.config)
-        self.mask: Tensor | None = None if min(lengths) == width else mask.to(device)
-        self.logits = self._forward(ids.to(device), positions)
-        self.next_position = torch.tensor(lengths, device=device)
-        self._repeat(samples)
-
-    def _repeat(self, samples: int) -> None:
-        if samples > 1:
-            self.cache.batch_repeat_interleave(samples)
-            self.mask = None if self.mask is None else self.mask.repeat_interleave(samples, 0)
-            self.logits = self.logits.repeat_interleave(samples, 0)
-            self.next_position = self.next_position.repeat_interleave(samples)
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        out = self.model(
-            input_ids=ids,
-            attention_mask=self.mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = out.logits[:, -1]
-        return logits
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these."""
-        self.cache.batch_select_indices(rows)
-        self.mask = None if self.mask is None else self.mask[rows]
-        self.next_position = self.next_position[rows]
-
-    def step(self, tokens: Tensor) -> None:
-        """Append one token to every row."""
-        if self.mask is not None:
-            self.mask = torch.cat([self.mask, self.mask.new_ones((len(tokens), 1))], 1)
-        self.logits = self._forward(tokens[:, None], self.next_position[:, None])
-        self.next_position = self.next_position + 1
-
-
-def _generate(batch: _Batch, uniform: Tensor, stops: Tensor, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
+def _generate(batch: Rows, uniform: Tensor, stops: Tensor, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens [N, T], log-probabilities [N, T] and lengths [N] of all rows of a batch."""
     count, limit = uniform.shape
     tokens = torch.zeros((count, limit), dtype=torch.long, device=uniform.device)
@@ -182,7 +131,8 @@ def sample(
     """
     if not all(prompts):
         raise RecordError("sample: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
-    check_longest(model, max(map(len, prompts), default=0) + sampler.max_new_tokens, "sample")
+    longest = max(map(len, prompts), default=0) + sampler.max_new_tokens
+    check_longest(model, longest, "sample")
     ends = stop_tokens(model, tokenizer)
     stops = torch.tensor(sorted(ends), device=device)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # stable: ties keep the input order
@@ -193,7 +143,8 @@ def sample(
             group = order[start : start + size]
             seeds = [row_seed(sampler.seed, keys[i], k) for i in group for k in range(samples_per_prompt)]
             with autocast(device, precision):
-                batch = _Batch(model, [prompts[i] for i in group], samples_per_prompt, device)
+                some = [prompts[i] for i in group]
+                batch = begin(model, some, samples_per_prompt, device, longest=longest)
                 uniform = _uniform(seeds, sampler.max_new_tokens).to(device)
                 tokens, logps, lengths = (part.tolist() for part in _generate(batch, uniform, stops, sampler))
             for row, seed in enumerate(seeds):
