@@ -121,9 +121,10 @@ def train(
     """
     if not task.examples:
         raise ArtifactError(f"{title}: there is nothing to train on (got 0 examples). Check what curation dropped.")
+    plain = task.probe(model) if task.probe and optimization.gradient_checkpointing else []
     loop = _Loop(model, task, optimization, compute, seed, identity)
-    if optimization.gradient_checkpointing:  # the only case of a form that could be random
-        check_steady(loop.said(), loop.said())
+    if plain:  # train mode, the only one that could be another function
+        check_steady(plain, loop.said())
     done = loop.restore(workdir)
     began, resumed = time.perf_counter(), done.rows
     bar = tqdm(total=loop.total, initial=done.step, desc=title, unit="step", disable=not distributed.is_main())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,11 @@ Said = list[NDArray[np.float64]]
 Probe = Callable[[nn.Module], Said]
 
 ROWS = 16
-TOLERANCE = 1e-3
-"""Largest mean difference in a row, per number and relative where numbers are above 1: rounding stays below a tenth."""
+TOLERANCE, WORST = 1e-4, 1e-2
+"""Largest mean difference per number of a row, relative where numbers are above 1: of the median row, and of any row.
+
+Rounding of a merge gives 1e-8 to 1e-6; in a mixture of experts it may send a single token to another expert.
+"""
 
 
 def rows_of(examples: Ordered[Example]) -> list[Sequence]:
@@ -48,22 +51,36 @@ def policy_probe(rows: Ordered[Sequence], device: torch.device) -> Probe:
     return say
 
 
-def largest_gap(before: Said, after: Said) -> float:
-    """The largest mean difference in a row (see `TOLERANCE`); infinite where a number is not finite."""
+class Gap(NamedTuple):
+    """Mean differences per number (see `TOLERANCE`) of the median and of the worst row."""
+
+    median: float
+    worst: float
+
+    @property
+    def is_rounding(self) -> bool:
+        """Small enough for two ways to compute one function."""
+        return self.median <= TOLERANCE and self.worst <= WORST
+
+
+def gap_of(before: Said, after: Said) -> Gap:
+    """How far two answers to the same rows lie apart; infinitely far where a number is not finite."""
     gaps = [
-        float(np.abs(one - other).mean() / max(1.0, np.abs(one).mean()))
+        np.abs(one - other).mean() / max(1.0, np.abs(one).mean())
         for one, other in zip(before, after, strict=True)
         if len(one)
     ]
-    return max((gap if np.isfinite(gap) else np.inf for gap in gaps), default=0.0)
+    known = np.nan_to_num(np.array(gaps or [0.0]), nan=np.inf)
+    return Gap(float(np.median(known)), float(known.max()))
 
 
-def check_steady(first: Said, second: Said) -> None:
-    """Raise ParamsError if a model in its training form says two things of the same rows."""
-    if not (gap := largest_gap(first, second)) <= TOLERANCE:
+def check_steady(plain: Said, training: Said) -> None:
+    """Raise ParamsError if a model says other things in train mode than in eval mode."""
+    gap = gap_of(plain, training)
+    if not gap.is_rounding:
         raise ParamsError(
-            "optimization.gradient_checkpointing: in the form that this model is trained in it draws random numbers "
-            f"which cannot be turned off (got answers that differ by {gap:.1e}). Set gradient_checkpointing: false."
+            "optimization.gradient_checkpointing: needs train mode, in which this model computes something else than in "
+            f"use (got answers that differ by {gap.worst:.1e}). Set gradient_checkpointing: false."
         )
 
 
@@ -77,7 +94,8 @@ def check_merged(where: str, trained: Said, merged: Said, lora: Lora, optimizati
             f"{where}: after its last step the model gives numbers that are not finite (got nan or inf). "
             "Lower optimization.learning_rate."
         )
-    if (gap := largest_gap(trained, merged)) <= TOLERANCE:
+    gap = gap_of(trained, merged)
+    if gap.is_rounding:
         return
     if lora.rank:
         cause = (
@@ -89,8 +107,8 @@ def check_merged(where: str, trained: Said, merged: Said, lora: Lora, optimizati
     else:
         cause = "the model computes something else in training. Set optimization.gradient_checkpointing: false"
     raise ArtifactError(
-        f"{where}: what would be saved is not what was trained (got numbers that differ by {gap:.1e}, at most "
-        f"{TOLERANCE:.0e}): {cause}."
+        f"{where}: what would be saved is not what was trained (got numbers that differ by {gap.worst:.1e}, rounding "
+        f"allows {TOLERANCE:.0e}): {cause}."
     )
 
 
@@ -99,13 +117,13 @@ def check_reloaded(where: str, said: Said, again: Said, model: Any, reloaded: An
 
     Raises ArtifactError, naming tensors that differ.
     """
-    allowed = 0.0 if device.type == "cpu" else TOLERANCE
-    if (gap := largest_gap(said, again)) <= allowed:
+    gap = gap_of(said, again)
+    if gap.worst == 0 or (device.type != "cpu" and gap.is_rounding):
         return
     raise ArtifactError(
-        f"{where}: what was saved is not what was trained (got numbers that differ by {gap:.1e}; tensors that differ: "
-        f"{_differing(model, reloaded)}). Rerun the step; if it fails again, this architecture cannot be saved whole: "
-        "take another base_model."
+        f"{where}: what was saved is not what was trained (got numbers that differ by {gap.worst:.1e}; tensors that "
+        f"differ: {_differing(model, reloaded)}). Rerun the step; if it fails again, transformers cannot save this "
+        "architecture whole: take another base_model."
     )
 
 
