@@ -11,7 +11,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from components.errors import ParamsError, first_line
-from components.model_files.lora import ALL_LINEAR, check_names, matches
+from components.model_files.lora import ALL_LINEAR, check_names, check_untied, matches
 from components.training.lora import add_adapters, merge_adapters
 from components.training.params import Lora
 from components.training.saved_check import TOLERANCE
@@ -31,16 +31,14 @@ def check_targets(model: Any, lora: Lora, where: str = "lora.targets") -> None:
     if lora.rank == 0:
         return
     layers = {name: module for name, module in model.named_modules() if isinstance(module, ADAPTABLE)}
-    check_names(lora.targets, layers, where)
-    for target in lora.targets:
-        for name, module in layers.items():
-            twin = next((n for n, m in layers.items() if m is not module and m.weight is module.weight), None)
-            if twin and matches(target, name):
-                raise ParamsError(
-                    f"{where}: {name} shares its weights with {twin}, so an adapter on it cannot be merged without "
-                    f"changing {twin}, too (got {target}). Leave it out, or bring in a model with "
-                    "tie_word_embeddings: false and weights for both."
-                )
+    twins = {
+        name: twin
+        for name, module in layers.items()
+        if (twin := next((n for n, m in layers.items() if m is not module and m.weight is module.weight), None))
+    }
+    for name, twin in twins.items():
+        check_untied(lora.targets, name, twin, where)
+    check_names(lora.targets, layers.keys() - twins.keys(), where)
     add_adapters(model, lora, seed=0, task=None, where=where).unload()  # what peft itself refuses
     for name in _special(model, layers, lora.targets):
         _rehearse(model, name, layers[name], lora, where)

@@ -79,7 +79,7 @@ def check_steady(plain: Said, training: Said) -> None:
     gap = gap_of(plain, training)
     if not gap.is_rounding:
         raise ParamsError(
-            "optimization.gradient_checkpointing: needs train mode, in which this model computes something else than in "
+            "optimization.gradient_checkpointing: needs train mode, where this model computes something else than in "
             f"use (got answers that differ by {gap.worst:.1e}). Set gradient_checkpointing: false."
         )
 
