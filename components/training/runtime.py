@@ -148,6 +148,9 @@ def load_model(path: Path, remedy: str, name: Path | None = None, architecture: 
 def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a policy artifact: config, safetensors, tokenizer, template. No paths or clocks in it."""
     model.config.use_cache = True
+    output = model.get_output_embeddings()
+    if output is not None and output.weight is not model.get_input_embeddings().weight:
+        model.config.tie_word_embeddings = False  # what transformers tells from the weights, other programs read here
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
