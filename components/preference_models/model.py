@@ -177,10 +177,11 @@ def save_combined(members: Sequence[tuple[Path, str]], kind: Choice, folder: Pat
     """
     if not members:
         raise ArtifactError(f"{folder}: a {kind.name} model needs members (got none). Give it some.")
-    names = [f"{i:02d}" for i in range(len(members))]
-    for name, (member, _) in zip(names, members, strict=True):
+    for member, _ in members:
         _moments(read_card(member), member)
         _check_answers(member)
+    names = [f"{i:02d}" for i in range(len(members))]
+    for name, (member, _) in zip(names, members, strict=True):
         shutil.copytree(member, folder / MEMBERS / name)
     write_card(folder, {"kind": dump(kind), MEMBERS: names, "ids": [oid for _, oid in members]})
 

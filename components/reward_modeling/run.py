@@ -29,6 +29,7 @@ from components.training.lora_targets import check_targets
 from components.training.runtime import device_of, setup
 from components.training.scorer import Scorer, lengths, share_prompts
 
+HEADED = "SEQ_CLS"  # as peft says that the head is trained in full beside adapters
 MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation on the card
 
 
@@ -47,14 +48,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective, "reward")
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
-    check_targets(model, params.lora, "reward_modeling.lora.targets")
+    check_targets(model, params.lora, "reward_modeling.lora.targets", HEADED)
     data = _read(params, inputs, objective, tokenizer)
     values = lambda model, batch: readings(model, params.kind, batch)  # noqa: E731
     share = share_prompts("auto", data.train.items, model, values, device)
     shared = distributed.everywhere(share, device)
     budget = params.optimization.micro_batch_tokens
     scorer = Scorer(shared, device, params.compute.precision, budget, measurer(params.kind))
-    model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
+    model = add_adapters(model, params.lora, params.seed, task=HEADED)
     say = _probe(params, data.train.items, device)
     trained = train(
         model,

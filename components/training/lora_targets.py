@@ -20,13 +20,13 @@ ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
 TOKENS = 8  # of the row on which merging is rehearsed
 
 
-def check_targets(model: Any, lora: Lora, where: str = "lora.targets") -> None:
+def check_targets(model: Any, lora: Lora, where: str = "lora.targets", task: str = "CAUSAL_LM") -> None:
     """Raise ParamsError for a target that the model has no layer for, or whose adapter could not be merged.
 
     An adapter on one of two layers that share their weights is such a case: in training it moves one layer, merged into
     the shared weights it would move both, so that the saved model would not be the trained one. Another is a layer that
     does more than its kind does (positions with an offset): merging is rehearsed on one of each such kind. The model is
-    the same to the bit afterwards.
+    the same to the bit afterwards. `task`: as for `add_adapters`.
     """
     if lora.rank == 0:
         return
@@ -39,7 +39,7 @@ def check_targets(model: Any, lora: Lora, where: str = "lora.targets") -> None:
     for name, twin in twins.items():
         check_untied(lora.targets, name, twin, where)
     check_names(lora.targets, layers.keys() - twins.keys(), where)
-    add_adapters(model, lora, seed=0, task=None, where=where).unload()  # what peft itself refuses
+    add_adapters(model, lora, seed=0, task=task, where=where).unload()  # what peft itself refuses
     for name in _special(model, layers, lora.targets):
         _rehearse(model, name, layers[name], lora, where)
 
