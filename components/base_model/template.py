@@ -15,10 +15,10 @@ from typing import Any
 from jinja2 import Environment, TemplateError
 
 from components.errors import ArtifactError, ParamsError, first_line
+from components.sequences.template import TEMPLATE_FAILURES
 
 QUESTION, ANSWER, ORDER = "Which is it, 7 pears or 3 plums?", "It is 3 plums, I think.", "Name 2 kinds of fruit only."
 CLOCK = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
-FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
 def settle_template(tokenizer: Any, folder: Path, date: str) -> None:
@@ -137,7 +137,7 @@ def _answered() -> list[dict[str, str]]:
 def _render(tokenizer: Any, messages: list[dict[str, str]], generate: bool, folder: Path) -> str:
     try:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
-    except FAILURES as error:
+    except TEMPLATE_FAILURES as error:
         roles = " and ".join(message["role"] for message in messages)
         raise ArtifactError(
             f"{folder}: the chat template fails on a plain conversation of {roles} (got {first_line(error)}). Mend the "

@@ -11,9 +11,10 @@ from typing import Any
 
 import jinja2
 
-from components.feedback_curation.gate import REMEDIES, Gated
+from components.feedback_curation.gate import NOTES, Gated
 from components.records import FLAGS, RULES, Record
 from components.records.importers import IMPORT_RULES
+from components.sequences.rules import REMEDIES
 from components.votes.table import AGGREGATIONS, AGREEMENTS
 
 SAMPLE = 10
@@ -44,6 +45,7 @@ def write_card(
         histogram=histogram(lengths, summary["tokens"]["max_length"]),
         quarantine=quarantine_table(quarantine),
         flags={name: (count, _sentence(FLAGS[name])) for name, count in summary["flags"].items()},
+        notes={name: (count, NOTES[name]) for name, count in summary["kept_notes"].items()},
         people=people(summary["annotators"]["by_kind"]),
         sample=[shown(record) for record in sample(gated.records)],
     )

@@ -7,29 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import TemplateError
 from tqdm import tqdm
 
-from components.errors import DataError, RecordError
+from components.errors import DataError, RecordError, first_line
 from components.feedback_curation.collect import quarantined
-from components.feedback_curation.faithful import is_lossy, left_out
 from components.feedback_curation.params import Tokens
 from components.records import Record, candidate_text, messages
-from components.sequences.tokenize import Encoded, encode_pair, lossy_probes
-
-REMEDIES = {
-    "double_bos": "The chat template and the tokenizer both add BOS: remove one of them.",
-    "missing_eos": "The row does not end with EOS: let the chat template close the assistant turn.",
-    "inner_eos": "An answer holds the EOS token as text: clean the text, or the model learns to stop there.",
-    "prefix_broken": "The tokens of the prompt change once it is answered: fix the chat template.",
-    "template_refused": "Change the chat template, or leave such conversations out.",
-    "no_trainable_token": "The prompt alone fills max_length, or the answer has no token: raise max_length.",
-    "no_room_to_answer": "The model's positions end within the answer to a test prompt: lower max_new_tokens.",
-    "left_out": "The chat template leaves out a message: mend the template, or leave out such records.",
-    "lossy": "The tokens do not decode to the text: use a model whose tokenizer knows its characters.",
-    "too_long": "The row is longer than max_length: raise it, or accept the loss with truncation: drop.",
-}
-"""The gate's rules, in the order they are checked, and what to do about each."""
+from components.sequences.rules import REMEDIES, fault, got
+from components.sequences.template import TEMPLATE_FAILURES
+from components.sequences.tokenize import Encoded, encode_pair
 
 
 @dataclass
@@ -42,39 +28,29 @@ class Gated:
     lengths: dict[str, list[int]] = field(default_factory=dict)
     prompt_lengths: dict[str, list[int]] = field(default_factory=dict)
     not_text: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    """rows that passed, by what is worth knowing of them (`NOTES`)"""
 
 
-def rows(record: Record, tokenizer: Any) -> Iterator[tuple[Encoded, list[dict[str, Any]]]]:
-    """Prompt and completion of every candidate as tokens, and the conversation that they are.
+NOTES = {
+    "spelled": "a text spells a control token; it was encoded as the plain text that it is",
+    "trimmed": "the chat template takes away blanks at the edges of a text",
+}
 
-    Raises RecordError (template_refused, text_only).
-    """
+
+def rows(record: Record, tokenizer: Any) -> Iterator[Encoded]:
+    """Prompt and completion of every candidate as tokens. Raises RecordError (template_refused, text_only)."""
     prompt = messages(record)
     for candidate in record["candidates"]:
         text = candidate_text(record, candidate["cid"])
         try:
-            yield encode_pair(tokenizer, prompt, text), [*prompt, {"role": "assistant", "content": text}]
-        except TemplateError as error:
+            yield encode_pair(tokenizer, prompt, text)
+        except TEMPLATE_FAILURES as error:
             raise RecordError(
-                f"chat template: refuses the conversation (got {error}). {REMEDIES['template_refused']}",
+                f"chat template: refuses the conversation (got {first_line(error)}). {REMEDIES['template_refused']}",
                 rule="template_refused",
                 field="task.messages",
             ) from error
-
-
-def fault(encoded: Encoded, max_length: int, longest_prompt: int | None = None) -> str | None:
-    """The first rule that a row breaks, or None. `longest_prompt`: most tokens of a prompt that is to be answered."""
-    length = len(encoded.prompt_ids) + len(encoded.completion_ids)
-    broken = {
-        "double_bos": encoded.bos_count > 1,
-        "missing_eos": encoded.eos_count < 1,
-        "inner_eos": encoded.eos_count > 1,
-        "prefix_broken": not encoded.prefix_ok,
-        "no_room_to_answer": longest_prompt is not None and len(encoded.prompt_ids) > longest_prompt,
-        "no_trainable_token": len(encoded.prompt_ids) >= max_length or len(encoded.completion_ids) <= encoded.eos_count,
-        "too_long": length > max_length,
-    }
-    return next((rule for rule, is_broken in broken.items() if is_broken), None)
 
 
 def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longest_prompt: int | None = None) -> Gated:
@@ -83,7 +59,6 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
     Prompts of the test split will be answered: they have at most `longest_prompt` tokens.
     """
     out = Gated()
-    careful = lossy_probes(tokenizer) > 0  # a tokenizer of bytes loses nothing, and needs no look at every row
     total = sum(map(len, splits.values()))
     with tqdm(total=total, desc="token gate", unit="record", mininterval=1) as bar:
         for split, records in splits.items():
@@ -92,7 +67,7 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
             limits = (max_length, longest_prompt if split == "test" else None)
             for line, record in enumerate(records, start=1):
                 bar.update()
-                problem = _problem(record, split, tokenizer, limits, careful, out)
+                problem = _problem(record, split, tokenizer, limits, out)
                 if problem is None:
                     out.records[split].append(record)
                 else:
@@ -102,36 +77,27 @@ def gate(splits: dict[str, list[Record]], tokenizer: Any, max_length: int, longe
 
 
 def _problem(
-    record: Record, split: str, tokenizer: Any, limits: tuple[int, int | None], careful: bool, out: Gated
+    record: Record, split: str, tokenizer: Any, limits: tuple[int, int | None], out: Gated
 ) -> RecordError | None:
     found: RecordError | None = None
+    notes: Counter[str] = Counter()
     try:
-        for i, (encoded, conversation) in enumerate(rows(record, tokenizer)):
+        for i, encoded in enumerate(rows(record, tokenizer)):
             length = len(encoded.prompt_ids) + len(encoded.completion_ids)
             out.lengths[split].append(length)
             out.prompt_lengths[split].append(len(encoded.prompt_ids))
-            if found is not None:
-                continue
-            role = left_out(encoded, conversation)
-            rule = fault(encoded, *limits) or ("left_out" if role else "")
-            if not rule and careful and is_lossy(encoded, tokenizer):
-                rule = "lossy"
-            if rule:
-                found = _broken(record, i, rule, _got(rule, encoded, limits, role))
+            notes.update(name for name in NOTES if getattr(encoded, name))
+            rule = fault(encoded, *limits)
+            if rule and found is None:
+                found = _broken(record, i, rule, got(rule, encoded, *limits))
     except RecordError as error:
         if error.rule == "text_only":
             out.not_text[split] += 1
             return None
         return error
+    if found is None:
+        out.kept.update(notes)
     return found
-
-
-def _got(rule: str, encoded: Encoded, limits: tuple[int, int | None], role: str) -> str:
-    if rule == "left_out":
-        return f"no text of a {role} message in the rendering"
-    if rule == "no_room_to_answer":
-        return f"{len(encoded.prompt_ids)} tokens of the prompt, room for {limits[1]}"
-    return f"{len(encoded.prompt_ids)} + {len(encoded.completion_ids)} tokens, limit {limits[0]}"
 
 
 def _broken(record: Record, candidate: int, rule: str, got: str) -> RecordError:

@@ -51,6 +51,7 @@ def summarize(
         "created": _range(record["provenance"]["created_at"] for record in read),
         "flags": _count(flag for record in read for flag in flags(record)),
         "span_labels": {"declared": list(params.span_labels), "found": _count(spans)},
+        "kept_notes": dict(sorted(gated.kept.items())),
         "quarantined_by_rule": _count(row["rule"] for row in collected.quarantine + gated.quarantine),
         "near_identical": near_identical(gated.records),
         "aggregation": dump(params.aggregation)

@@ -24,6 +24,7 @@ from transformers import DynamicCache
 from components.errors import RecordError
 from components.generation.params import Sampler
 from components.model_files.positions import check_longest
+from components.sequences.codec import codec_of
 from components.training.runtime import autocast
 
 
@@ -33,8 +34,9 @@ class Generation:
 
     `token_ids` as sampled, the end-of-sequence token included if there is one; keep them, text does not always encode
     back to them. `logprobs` (nats) of these tokens under softmax(logits / temperature), before top_p cuts it (greedy:
-    under the untempered distribution). `finish`: "eos", or "length" if it was cut. `text` is decoded without the
-    final end-of-sequence token; other special tokens stay visible.
+    under the untempered distribution). `finish`: "eos", or "length" if it was cut. `text` is what the assistant says:
+    decoded without what the chat template writes around an answer (the final end-of-sequence token, blanks); other
+    special tokens stay visible.
     """
 
     token_ids: list[int]
@@ -181,7 +183,8 @@ def sample(
     if not all(prompts):
         raise RecordError("sample: a prompt has no tokens (got 0). Give plain texts a BOS token as their prompt.")
     check_longest(model, max(map(len, prompts), default=0) + sampler.max_new_tokens, "sample")
-    stops = torch.tensor(sorted(stop_tokens(model, tokenizer)), device=device)
+    ends = stop_tokens(model, tokenizer)
+    stops = torch.tensor(sorted(ends), device=device)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # stable: ties keep the input order
     size = max(1, sampler.batch_size // samples_per_prompt)
     results: list[list[Generation]] = [[] for _ in prompts]
@@ -195,13 +198,16 @@ def sample(
                 tokens, logps, lengths = (part.tolist() for part in _generate(batch, uniform, stops, sampler))
             for row, seed in enumerate(seeds):
                 ids, logprobs = tokens[row][: lengths[row]], logps[row][: lengths[row]]
-                found = _generation(tokenizer, ids, logprobs, seed, stops)
+                found = _generation(tokenizer, ids, logprobs, seed, ended=ids[-1] in ends)
                 results[group[row // samples_per_prompt]].append(found)
             bar.update(len(group))
     return [generation for group_results in results for generation in group_results]
 
 
-def _generation(tokenizer: Any, ids: list[int], logprobs: list[float], seed: int, stops: Tensor) -> Generation:
-    ended = ids[-1] in stops.tolist()
+def _generation(tokenizer: Any, ids: list[int], logprobs: list[float], seed: int, *, ended: bool) -> Generation:
+    codec = codec_of(tokenizer)
     text = tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    text = text.removeprefix(codec.head)
+    if ended:
+        text = text.removesuffix(codec.tail)
     return Generation(ids, logprobs, "eos" if ended else "length", text, seed)

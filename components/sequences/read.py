@@ -12,6 +12,7 @@ from tqdm import tqdm
 from components.errors import RecordError
 from components.records import prompt_key, read_records
 from components.sequences.example import Example, Sequence
+from components.sequences.rules import fault
 from components.sequences.table import VIEWS
 from components.sequences.tokenize import Encoded, encode_pair
 from components.sequences.views import Item
@@ -47,7 +48,7 @@ def read_examples(path: Path, tokenizer: Any, *, view: str, keep_ties: bool, max
         if reason := _reason_to_drop(encoded):
             examples.dropped[reason] += 1
             continue
-        for rule in {rule for one in encoded if (rule := _broken_rule(one, max_length))}:
+        for rule in {rule for one in encoded if (rule := fault(one, max_length))}:
             problems.setdefault(rule, []).append(item.record_id)
         examples.items.append(_example(item, encoded))
         examples.origins.append(item.origin)
@@ -80,20 +81,10 @@ def _reason_to_drop(encoded: list[Encoded]) -> str:
     return ""
 
 
-def _broken_rule(encoded: Encoded, max_length: int) -> str:
-    if len(encoded.row) > max_length:
-        return f"longer than max_length {max_length}"
-    if not encoded.prefix_ok:
-        return "whose prompt tokens are not a prefix of the whole"
-    if encoded.bos_count > 1:
-        return "with more than one BOS"
-    if encoded.eos_count != 1:
-        return "with more than one EOS in a completion"
-    return ""
-
-
 def _report(path: Path, problems: dict[str, list[str]], max_length: int) -> str:
-    what = "; ".join(f"{len(ids)} {rule} (first: record {ids[0]})" for rule, ids in sorted(problems.items()))
+    what = "; ".join(
+        f"{len(ids)} {rule.replace('_', ' ')} (first: record {ids[0]})" for rule, ids in sorted(problems.items())
+    )
     return (
         f"{path.parent.name}/{path.name}: examples break the token rules of this policy (got {what}). "
         f"Curate the feedback with this policy and max_length {max_length}, or change max_length."

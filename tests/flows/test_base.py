@@ -9,7 +9,7 @@ import pytest
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
-from flows.base import check_base, describe_base, pin_revision
+from flows.base import check_base, check_held_out, describe_base, pin_revision
 
 # a folder of files stands for the model: what is asked here is read from config.json and the headers of the weights
 HEADER = b'{"model.layers.0.self_attn.q_proj.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'
@@ -85,3 +85,19 @@ def test_shared_weights_are_told_in_the_plan_of_a_policy_only() -> None:
     check_base(params("tiny", reward_modeling={"kind": {"name": "scalar"}, **lora}))
     with pytest.raises(ParamsError, match=r"^policy_optimization.lora.targets: .*shares its weights with lm_head"):
         check_base(params("tiny", policy_optimization={"reference": {"name": "fixed"}, **lora}))
+
+
+def test_what_is_kept_for_a_test_is_kept_by_every_step_before_it() -> None:
+    """test=0.4 with held_out 0.2 would train the base and sample on half of the test prompts."""
+    sections = {"feedback_curation": {"validation": 0.1, "test": 0.1}, "response_sampling": {"held_out": 0.2}}
+    tiny = params("tiny", **sections)
+    tiny["base_model"]["held_out"] = 0.2
+    check_held_out(tiny)
+    tiny["feedback_curation"]["test"] = 0.4
+    with pytest.raises(ParamsError, match=r"params.response_sampling.held_out: .*\(got 0.2, .* = 0.5\)"):
+        check_held_out(tiny)
+    tiny["response_sampling"]["held_out"] = 0.5
+    with pytest.raises(ParamsError, match=r"params.base_model.held_out: .*Set base_model.held_out=0.5"):
+        check_held_out(tiny)
+    tiny["base_model"]["source"] = "org/released"  # learned elsewhere: nothing is held out of it
+    check_held_out(tiny)

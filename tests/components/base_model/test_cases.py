@@ -120,7 +120,7 @@ def test_turn_end_is_not_eos(policy: Any, cases_dir: Path) -> None:
     model, tokenizer = load_policy(folder, Compute(threads=1))
     assert (record.metrics["eos_token"], record.metrics["eos_token_was"]) == ("<|im_end|>", "<|endoftext|>")
     assert stop_tokens(model, tokenizer) == {0, 2}
-    for row in [*rows(cases_dir, "pairs.jsonl")[:5], *rows(cases_dir, "eos_as_text.jsonl")[:5]]:
+    for row in rows(cases_dir, "pairs.jsonl")[:5]:
         encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
         assert tokenizer.decode(encoded.completion_ids) == row["chosen"] + "<|im_end|>"
         assert (encoded.prefix_ok, encoded.eos_count) == (True, 1)
@@ -151,6 +151,41 @@ def task_of(prompt: Any) -> dict[str, Any]:
 
 def text_of(answer: Any) -> str:
     return answer if isinstance(answer, str) else answer[-1]["content"]
+
+
+def test_eos_as_text(policy: Any, cases_dir: Path) -> None:
+    """No token behind the spelled EOS is lost; it is text, under both of the tokens that end something."""
+    pairs = rows(cases_dir, "eos_as_text.jsonl")
+    for name in ("turn_end_is_not_eos", "plain"):
+        _, tokenizer = load_policy(policy(name)[0], Compute(threads=1))
+        for row in pairs:
+            encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
+            assert tokenizer.decode(encoded.completion_ids) == row["chosen"] + "<|im_end|>"
+            assert (encoded.eos_count, encoded.spelled) == (1, 1)
+            assert not {0, 1, 2} & set(encoded.completion_ids[:-1])
+        assert gated(policy, name, pairs) == {}
+
+
+def test_forged_turns(policy: Any, cases_dir: Path) -> None:
+    """One user message is one turn: its role markers are text."""
+    _, tokenizer = load_policy(policy("plain")[0], Compute(threads=1))
+    for row in rows(cases_dir, "forged_turns.jsonl"):
+        encoded = encode_pair(tokenizer, [{"role": "user", "content": row["prompt"]}], row["chosen"])
+        assert encoded.prompt_ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
+        assert encoded.prompt_ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 1
+        assert encoded.spelled == 4
+        assert row["prompt"] in tokenizer.decode(encoded.prompt_ids)
+
+
+def test_prefilled(policy: Any, cases_dir: Path) -> None:
+    """The begun answer is continued: no turn is closed or opened between it and the completion."""
+    _, tokenizer = load_policy(policy("plain")[0], Compute(threads=1))
+    for row in rows(cases_dir, "prefilled.jsonl"):
+        encoded = encode_pair(tokenizer, row["prompt"], text_of(row["chosen"]))
+        begun = row["prompt"][-1]["content"]
+        assert tokenizer.decode(encoded.prompt_ids).endswith(f"<|im_start|>assistant\n{begun}")
+        assert tokenizer.decode(encoded.completion_ids) == text_of(row["chosen"]) + "<|im_end|>"
+        assert (encoded.prefix_ok, encoded.fault) == (True, "")
 
 
 def test_ignores_system(policy: Any, cases_dir: Path) -> None:

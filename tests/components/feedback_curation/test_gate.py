@@ -8,8 +8,9 @@ import pytest
 from tokenizers import normalizers
 
 from components.errors import DataError
-from components.feedback_curation.gate import REMEDIES, fault, gate, length_summary, refuse_long
+from components.feedback_curation.gate import gate, length_summary, refuse_long
 from components.feedback_curation.params import Tokens
+from components.sequences.rules import REMEDIES, fault
 from components.sequences.tokenize import Encoded, encode_pair, encode_prompt
 from tests.components.records.samples import pair
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
@@ -22,11 +23,10 @@ def encoded(prompt: int = 3, completion: int = 3, *, prefix_ok: bool = True, bos
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
-        (encoded(), None),
-        (encoded(bos=0), None),
-        (encoded(5, 5), None),
+        (encoded(), ""),
+        (encoded(bos=0), ""),
+        (encoded(5, 5), ""),
         (encoded(bos=2), "double_bos"),
-        (encoded(eos=0), "missing_eos"),
         (encoded(eos=2), "inner_eos"),
         (encoded(prefix_ok=False), "prefix_broken"),
         (encoded(10, 3), "no_trainable_token"),
@@ -34,10 +34,10 @@ def encoded(prompt: int = 3, completion: int = 3, *, prefix_ok: bool = True, bos
         (encoded(5, 6), "too_long"),
     ],
 )
-def test_each_fault_has_its_rule_and_remedy(row: Encoded, rule: str | None) -> None:
+def test_each_fault_has_its_rule_and_remedy(row: Encoded, rule: str) -> None:
     """The limit is 10 tokens: 5 + 5 fit, 5 + 6 do not, a prompt of 10 leaves no room, 1 token is the EOS alone."""
     assert fault(row, 10) == rule
-    assert rule is None or rule in REMEDIES
+    assert not rule or rule in REMEDIES
 
 
 def splits(**texts: str) -> dict[str, list[dict[str, Any]]]:
@@ -89,8 +89,13 @@ def test_a_faulty_template_is_found(template: str, rule: str) -> None:
     assert rules(found) == [rule]
 
 
-def test_an_eos_inside_an_answer_is_found() -> None:
-    assert rules(gate(splits(train="A <eos> dog."), tiny_tokenizer(), 100)) == ["inner_eos"]
+def test_what_texts_spell_and_lose_is_kept_and_counted() -> None:
+    """An EOS as text in an answer stays text; a template that trims takes blanks away."""
+    assert gate(splits(train="A <eos> dog."), tiny_tokenizer(), 100).kept == {"spelled": 1}
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
+    found = gate(splits(train=" A dog."), tokenizer, 100)
+    assert (rules(found), found.kept) == ([], {"trimmed": 1})
 
 
 def test_a_message_that_the_template_leaves_out_is_found_and_its_role_named() -> None:
@@ -101,7 +106,7 @@ def test_a_message_that_the_template_leaves_out_is_found_and_its_role_named() ->
     tokenizer.chat_template = CHAT_TEMPLATE.replace("in messages", "in messages if message.role != 'system'")
     found = gate(parts, tokenizer, 100)
     assert rules(found) == ["left_out"]
-    assert "no text of a system message in the rendering" in found.quarantine[0]["reason"]
+    assert "no text of message 1 (system) in the rendering" in found.quarantine[0]["reason"]
 
 
 def test_a_text_that_its_tokens_do_not_decode_to_is_found() -> None:

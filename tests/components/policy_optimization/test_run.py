@@ -190,7 +190,7 @@ def test_rows_are_limited_by_the_models_positions_below_max_length(tmp_path: Pat
     """As in curation and in reward modeling: one rule."""
     paths = inputs(tmp_path)
     save_tiny_policy(tmp_path / "policy", max_position_embeddings=16)
-    with pytest.raises(RecordError, match=r"longer than max_length 16"):
+    with pytest.raises(RecordError, match=r"17 too long .* max_length 16"):
         optimize(tmp_path, paths=paths, max_length=512)
 
 

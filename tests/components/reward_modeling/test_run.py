@@ -212,7 +212,7 @@ def test_identical_completions_are_left_out_and_counted(tmp_path: Path, policy: 
 def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy: Path) -> None:
     rows = [*labelled_pairs(4, 0), record("long", "fox " * 60, "dog")]
     dataset = write_dataset(tmp_path / "data", rows, [], [])
-    with pytest.raises(RecordError, match=rf"1 longer than max_length 64 .*{rows[-1]['record_id']}"):
+    with pytest.raises(RecordError, match=rf"1 too long .*{rows[-1]['record_id']}"):
         fit(tmp_path, policy, dataset, max_length=64)
 
 

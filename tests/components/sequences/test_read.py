@@ -94,18 +94,19 @@ def test_a_prompt_is_kept_once_and_grouped(tmp_path: Path) -> None:
 
 def test_rows_that_are_too_long_are_an_error_never_cut(tmp_path: Path) -> None:
     records = [*RECORDS[:1], pair_record("long?", "dog " * 80, "no")]
-    with pytest.raises(RecordError, match=rf"1 longer than max_length 64 \(first: record {records[1]['record_id']}\)"):
+    with pytest.raises(RecordError, match=rf"1 too long \(first: record {records[1]['record_id']}\)"):
         read(tmp_path, records)
 
 
 @pytest.mark.parametrize(
     ("template", "rule"),
     [
-        ("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m['content'] }}|{% endfor %}", "more than one BOS"),
-        ("{% for m in messages %}{{ m['content'] }}{{ eos_token }}{{ eos_token }}{% endfor %}", "more than one EOS"),
+        ("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m['content'] }}|{% endfor %}", "double bos"),
+        ("{% for m in messages %}{{ m['content'] }}{{ m['content'] }}|{% endfor %}", "written twice"),
+        ("{% for m in messages %}{{ m['content'][1:] }}|{% endfor %}", "left out"),
         (
             "{% if add_generation_prompt %}?{% endif %}{% for m in messages %}{{ m['content'] }}|{% endfor %}",
-            "not a prefix",
+            "prefix broken",
         ),
     ],
 )

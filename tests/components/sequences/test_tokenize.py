@@ -62,8 +62,11 @@ def test_a_template_with_two_bos_is_counted() -> None:
     assert encode_pair(tokenizer, QUESTION, "the dog").bos_count == 2
 
 
-def test_eos_text_inside_a_completion_is_counted() -> None:
-    assert encode_pair(tiny_tokenizer(), QUESTION, "the<eos>dog").eos_count == 2
+def test_eos_as_text_in_a_completion_stays_text() -> None:
+    tokenizer = tiny_tokenizer()
+    encoded = encode_pair(tokenizer, QUESTION, "the<eos>dog")
+    assert tokenizer.decode(encoded.completion_ids) == "the<eos>dog<eos>"
+    assert (encoded.eos_count, encoded.spelled, encoded.fault) == (1, 1, "")
 
 
 def test_a_merge_across_the_boundary_breaks_the_prefix_and_says_so() -> None:
