@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import ParamsError
-from components.model_files.lora import check_folder
+from components.model_files.lora import check_folder, check_tiny
 from components.model_files.positions import check_new_tokens, positions
 from components.model_files.revision import find_revision, model_folder
 
@@ -46,7 +46,7 @@ def check_base(params: Mapping[str, Any]) -> None:
     for where, value in _keys(params, "sampler", "max_new_tokens"):
         if limit is not None:
             check_new_tokens(limit, value, where)
-    if folder is not None:
+    if source == TINY or folder is not None:
         _check_lora(params, folder)
 
 
@@ -71,13 +71,18 @@ def check_held_out(params: Mapping[str, Any]) -> None:
             )
 
 
-def _check_lora(params: Mapping[str, Any], folder: Path) -> None:
+def _check_lora(params: Mapping[str, Any], folder: Path | None) -> None:
+    """Against the layers of a model's folder, or of the tiny recipe. A section with a reference trains a policy."""
     ranks = dict(_keys(params, "lora", "rank"))
     for where, targets in _keys(params, "lora", "targets"):
         if ranks.get(where.replace(".targets", ".rank"), 0) > 0:
             if not isinstance(targets, (list, tuple)):
                 raise ParamsError(f"{where}: a list of names (got {targets}). Write [all-linear] or names of layers.")
-            check_folder(folder, targets, where)
+            has_output = "reference" in params[where.split(".")[0]]
+            if folder is None:
+                check_tiny(targets, where, has_output=has_output)
+            else:
+                check_folder(folder, targets, where, has_output=has_output)
 
 
 def _keys(params: Mapping[str, Any], block: str, key: str) -> Iterator[tuple[str, Any]]:

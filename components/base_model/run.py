@@ -13,7 +13,7 @@ from components.base_model.fetch import locate
 from components.base_model.files import check_files, copy_weights, settle_positions
 from components.base_model.params import Params
 from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
-from components.base_model.tiny import build_model, language_modeling, train_tokenizer
+from components.base_model.tiny import build_model, language_modeling, probe_of, train_tokenizer
 from components.base_model.tokens import bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import RecordError, WiringError
@@ -25,7 +25,9 @@ from components.sequences.tokenize import PROBES, encode_pair, encode_prompt
 from components.training import distributed
 from components.training.logprobs import sequence_logprobs
 from components.training.loop import train, write_log
+from components.training.params import Lora
 from components.training.runtime import device_of, load_model, load_policy, load_tokenizer, save_policy, setup
+from components.training.saved_check import Probe, Said, check_merged, check_reloaded
 
 PROBED, LONGEST = 64, 128  # held-out prompts that are answered, and tokens of an answer, to see whether answers end
 BRING_ANOTHER = "Take config.json and weights of one and the same model, whole and as transformers saves them"
@@ -101,9 +103,8 @@ def _tiny(params: Params, inputs: Inputs, outputs: Outputs, device: torch.device
     if not distributed.is_main():
         return {}
     outputs.execution["train_seconds"] = round(trained.seconds, 3)
-    save_policy(model, tokenizer, outputs["policy"])
+    model = _saved(params, model, tokenizer, outputs["policy"], trained.said, probe_of(rows, device))
     write_log(trained.log, outputs["policy"] / "training_log.jsonl")
-    model, tokenizer = load_policy(outputs["policy"], params.compute)
     return {
         "parameters": _parameters(model),
         "vocab_size": len(tokenizer),
@@ -115,6 +116,15 @@ def _tiny(params: Params, inputs: Inputs, outputs: Outputs, device: torch.device
         "train_loss": trained.log[-1]["loss"],
         **_held_out(model, tokenizer, found, params, device),
     }
+
+
+def _saved(params: Params, model: Any, tokenizer: Any, folder: Path, trained: Said, say: Probe) -> Any:
+    """The trained model, saved and loaded again. Raises ArtifactError if that is another one."""
+    check_merged("base_model", trained, merged := say(model), Lora(), params.optimization)
+    save_policy(model, tokenizer, folder)
+    reloaded, _ = load_policy(folder, params.compute)
+    check_reloaded("base_model", merged, say(reloaded), model, reloaded, device_of(params.compute))
+    return reloaded
 
 
 def _rows(tokenizer: Any, conversations: list[Conversation], context: int) -> tuple[list[Sequence], int]:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from components.base_model.params import Tiny
-from components.sequences import Sequence
+from components.sequences import Example, Sequence
 from components.training.batching import collate
 from components.training.engine import Quantities
 from components.training.logprobs import completion_logps
 from components.training.loop import State, Task
+from components.training.saved_check import Probe, policy_probe, rows_of
 
 PAD, END = "<|pad|>", "<|end|>"
 SPECIAL = [PAD, END, "<|system|>", "<|user|>", "<|assistant|>"]
@@ -96,4 +97,9 @@ def language_modeling(rows: list[Sequence], device: torch.device) -> Task:
     def loss(quantities: Quantities) -> Tensor:
         return -quantities["logps"] / quantities["mean_tokens"]
 
-    return Task(rows, [len(row) for row in rows], forward, loss, statistics=statistics)
+    return Task(rows, [len(row) for row in rows], forward, loss, statistics=statistics, probe=probe_of(rows, device))
+
+
+def probe_of(rows: list[Sequence], device: torch.device) -> Probe:
+    """What a model says of some of the rows that it learned."""
+    return policy_probe(rows_of([Example((row,)) for row in rows]), device)

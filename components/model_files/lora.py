@@ -5,13 +5,15 @@ A target stands for every layer whose dotted name is the target or ends with `.t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from components.errors import ParamsError
-from components.model_files.weights import stored_tensors
+from components.model_files.weights import read_json, stored_tensors
 
 ALL_LINEAR = "all-linear"
+TINY_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def check_names(targets: Collection[str], matrices: Collection[str], where: str) -> None:
@@ -32,12 +34,50 @@ def matches(target: str, name: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def check_folder(folder: Path, targets: Collection[str], where: str) -> None:
+def check_folder(folder: Path, targets: Collection[str], where: str, *, has_output: bool) -> None:
     """The same for the model in `folder`, by the names of its stored matrices: known before anything is loaded.
 
-    The model itself may have fewer layers of a name (it is asked again once it is loaded), never others.
+    `has_output`: a policy is trained, so embeddings that are the output layer's weights, too, cannot be adapted. The
+    model itself may have fewer layers of a name (it is asked again once it is loaded), never others.
     """
-    found = stored_tensors(folder).items()
-    check_names(
-        targets, {n.removesuffix(".weight") for n, t in found if n.endswith(".weight") and len(t.shape) == 2}, where
-    )
+    stored = stored_tensors(folder).items()
+    rows = {n.removesuffix(".weight"): t.shape[0] for n, t in stored if n.endswith(".weight") and len(t.shape) == 2}
+    tied = _tied(read_json(folder / "config.json"), rows) if has_output else None
+    if tied is not None:
+        check_untied(targets, tied, "the output layer", where)
+        del rows[tied]
+    check_names(_last_names(targets, rows), rows, where)
+
+
+def check_tiny(targets: Collection[str], where: str, *, has_output: bool) -> None:
+    """The same for the model that base_model makes for source `tiny`, a Llama with tied embeddings."""
+    if has_output:
+        check_untied(targets, "model.embed_tokens", "lm_head", where)
+        check_untied(targets, "lm_head", "model.embed_tokens", where)
+    names = TINY_LAYERS if has_output else (*TINY_LAYERS, "embed_tokens")
+    check_names(_last_names(targets, names), names, where)
+
+
+def _last_names(targets: Collection[str], names: Collection[str]) -> list[str]:
+    """Targets, those cut down that say more than files do: a file may leave out the first of a layer's names."""
+    return [next((name for name in names if target.endswith(f".{name}")), target) for target in targets]
+
+
+def _tied(config: Mapping[str, Any], rows: Mapping[str, int]) -> str | None:
+    """The embeddings, if no other matrix has as many rows as there are tokens: then they are the output layer, too."""
+    inner = config.get("text_config")
+    settings = {**config, **(inner if isinstance(inner, Mapping) else {})}
+    vocabulary = [name for name, count in rows.items() if count == settings.get("vocab_size")]
+    apart = settings.get("tie_word_embeddings") is False
+    return vocabulary[0] if len(vocabulary) == 1 and not apart else None
+
+
+def check_untied(targets: Collection[str], name: str, twin: str, where: str) -> None:
+    """Raise ParamsError if a target stands for the layer `name`, whose weights are those of `twin`, too."""
+    for target in targets:
+        if matches(target, name):
+            raise ParamsError(
+                f"{where}: {name} shares its weights with {twin}, so an adapter on it cannot be merged without "
+                f"changing {twin}, too (got {target}). Leave it out, or bring in a model with "
+                "tie_word_embeddings: false and weights for both."
+            )

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from components.contract import Inputs, Metrics, Outputs
-from components.errors import ArtifactError
 from components.objectives import resolve
 from components.policy_optimization.metrics import batch_means, estimates, report, wanted
 from components.policy_optimization.params import Params
 from components.policy_optimization.prepare import Work, check_step_zero, read, references
 from components.sequences import Example
-from components.training import batch_statistics, distributed, scoring_check, throughput
+from components.training import batch_statistics, distributed, saved_check, scoring_check, throughput
 from components.training.batch_statistics import State
 from components.training.batching import Batch
 from components.training.logprobs import completion_logps
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
 from components.training.lora_targets import check_targets
-from components.training.runtime import device_of, load_policy, save_policy, setup
+from components.training.runtime import load_policy, save_policy, setup
 from components.training.scorer import Reference, Scorer, lengths, share_prompts
 
 References = Mapping[str, Reference]
@@ -101,7 +100,12 @@ def task(work: Work, compared: References) -> Task:
         numbers=objective.trains,
         after=getattr(moving, "after", None),
         tensors=getattr(moving, "tensors", {}),
+        probe=_probe(work),
     )
+
+
+def _probe(work: Work) -> saved_check.Probe:
+    return saved_check.policy_probe(saved_check.rows_of(work.train), work.scorer.device)
 
 
 def _forward(work: Work, compared: References) -> batch_statistics.Forward:
@@ -121,19 +125,18 @@ def _execution(work: Work, model: Any, trained: Trained) -> dict[str, float]:
 def _save(work: Work, model: Any, trained: Trained) -> None:
     """Write the policy, load it again, and record what the loaded one computes.
 
-    Raises ArtifactError if the saved model is not the trained one.
+    Raises ArtifactError if the merged model, or the one that was loaded again, is not the trained one.
     """
-    folder, compute = work.outputs["policy"], work.params.compute
+    folder, compute, params, say = work.outputs["policy"], work.params.compute, work.params, _probe(work)
+    merged = say(model)
+    saved_check.check_merged("policy_optimization", trained.said, merged, params.lora, params.optimization)
     save_policy(model, work.tokenizer, folder)
     write_log(trained.log, folder / "training_log.jsonl")
     rows = [example.sequences[0] for example in work.validation or work.train]
     model.to("cpu")  # a device must hold one of the two only
     reloaded, _ = load_policy(folder, compute)
+    saved_check.check_reloaded("policy_optimization", merged, say(reloaded), model, reloaded, work.scorer.device)
     scoring_check.write(folder, reloaded, rows, compute)
-    del reloaded
-    model.to(device_of(compute))
-    if gap := scoring_check.largest_gap(folder, model, compute):
-        raise ArtifactError(f"policy: what was saved is not what was trained (got a gap of {gap:.1e} nats). Rerun.")
 
 
 def _counts(work: Work, trained: Trained) -> dict[str, Any]:

@@ -7,6 +7,7 @@ without a kind is that of a reward model made before there were kinds: a scalar 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,9 @@ _OPEN = {**dict.fromkeys(READOUTS, _open_network), MEMBERS: _open_members}
 def _moments(card: dict[str, Any], folder: Path) -> tuple[float, float]:
     """(mean, standard deviation) of a member's scores, which its card says: members have scales of their own."""
     reward = card.get("reward") or {}
-    if not reward.get("std"):
+    if not all(isinstance(reward.get(key), (int, float)) for key in ("mean", "std")) or not (
+        math.isfinite(reward["mean"]) and 0 < reward["std"] < math.inf
+    ):
         raise ArtifactError(
             f"{folder}/{CARD}: says no mean and deviation of scores, or none (got {reward}). "
             "A member must be a preference model with scores."
@@ -170,15 +173,27 @@ def _moments(card: dict[str, Any], folder: Path) -> tuple[float, float]:
 def save_combined(members: Sequence[tuple[Path, str]], kind: Choice, folder: Path) -> None:
     """Write a model over members, (folder, content id) each, which are copied into it.
 
-    Raises ArtifactError if there is none, or one without scores.
+    Raises ArtifactError if there is none, or one without scores, or one that cannot be asked.
     """
     if not members:
         raise ArtifactError(f"{folder}: a {kind.name} model needs members (got none). Give it some.")
+    for member, _ in members:
+        _moments(read_card(member), member)
+        _check_answers(member)
     names = [f"{i:02d}" for i in range(len(members))]
     for name, (member, _) in zip(names, members, strict=True):
-        _moments(read_card(member), member)
         shutil.copytree(member, folder / MEMBERS / name)
     write_card(folder, {"kind": dump(kind), MEMBERS: names, "ids": [oid for _, oid in members]})
+
+
+def _check_answers(member: Path) -> None:
+    """Raise ArtifactError unless a member loads whole and gives a text a finite score."""
+    found = load_preference_model(member, Compute()).score([Text([{"role": "user", "content": "a"}], "b")])
+    if not found or not math.isfinite(found[0]):
+        raise ArtifactError(
+            f"{member}: gives a text no finite score (got {found}). Its weights hold values that are no numbers, or it "
+            "has no scores: leave this member out, or train it again."
+        )
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:

@@ -17,7 +17,9 @@ from transformers import AutoModelForSequenceClassification
 from components.contract import Choice
 from components.errors import ArtifactError
 from components.training.params import Compute
-from components.training.runtime import device_of, load_policy, load_tokenizer, save_policy
+from components.training.runtime import device_of, load_model, load_policy, load_tokenizer, save_policy
+
+NOT_ONE = "Is it a policy? Pass the output of reward_modeling, or rerun that"
 
 
 def width_of(kind: Choice) -> int:
@@ -69,29 +71,13 @@ def save_network(network: Any, tokenizer: Any, folder: Path) -> None:
 def load_network(path: Path, kind: Choice, compute: Compute) -> tuple[Any, Any]:
     """(network, tokenizer): safetensors only, fp32, eval mode, on the device of `compute`.
 
-    Raises ArtifactError if it cannot be loaded, has another head than this kind has, or lacks weights.
+    Raises ArtifactError if it cannot be loaded, has another head than this kind has, or lacks weights or has others.
     """
     tokenizer = load_tokenizer(path)
-    try:
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArtifactError(f"{path}: not a preference model ({reason}). Rerun reward_modeling.") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ArtifactError(
-            f"{path}: weights are missing (got none for {', '.join(missing[:3])}). Is it a policy? "
-            "Pass the output of reward_modeling."
-        )
+    network = load_model(path, NOT_ONE, architecture=AutoModelForSequenceClassification)
     if network.config.num_labels != width_of(kind) or not isinstance(getattr(network, "score", None), nn.Linear):
         raise ArtifactError(
             f"{path}: a {kind.name} model has one linear head of width {width_of(kind)} (got "
             f"{network.config.num_labels} values). Pass the output of reward_modeling."
         )
-    return network.eval().to(device_of(compute)), tokenizer
+    return network.to(device_of(compute)), tokenizer

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from components.contract import Inputs, Metrics, Outputs, dump
@@ -14,19 +16,20 @@ from components.model_files.positions import row_limit
 from components.objectives import Objective, Quantity, needs, parse, resolve
 from components.preference_models import is_scored
 from components.preference_models.model import write_card
-from components.preference_models.network import new_network, save_network
-from components.preference_models.readings import measurer, readings
+from components.preference_models.network import load_network, new_network, save_network
+from components.preference_models.readings import measurer, read_rows, readings
 from components.reward_modeling.params import Params
 from components.reward_modeling.report import Preferences, quality, reward_moments, training_metrics
 from components.sequences import Example, Examples, read_examples
 from components.sequences.read import keeps_ties
-from components.training import distributed, throughput
+from components.training import distributed, saved_check, throughput
 from components.training.loop import Task, Trained, train, write_log
 from components.training.lora import add_adapters, merge_adapters
 from components.training.lora_targets import check_targets
-from components.training.runtime import setup
+from components.training.runtime import device_of, setup
 from components.training.scorer import Scorer, lengths, share_prompts
 
+HEADED = "SEQ_CLS"  # as peft says that the head is trained in full beside adapters
 MOMENTS = 1000  # training comparisons whose rewards give the mean and deviation on the card
 
 
@@ -45,17 +48,18 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     distributed.check_same(outputs.identity, device)
     objective = resolve(params.objective, "reward")
     model, tokenizer = new_network(inputs["base"].path, params.kind, params.compute, seed=params.seed)
-    check_targets(model, params.lora, "reward_modeling.lora.targets")
+    check_targets(model, params.lora, "reward_modeling.lora.targets", HEADED)
     data = _read(params, inputs, objective, tokenizer)
     values = lambda model, batch: readings(model, params.kind, batch)  # noqa: E731
     share = share_prompts("auto", data.train.items, model, values, device)
     shared = distributed.everywhere(share, device)
     budget = params.optimization.micro_batch_tokens
     scorer = Scorer(shared, device, params.compute.precision, budget, measurer(params.kind))
-    model = add_adapters(model, params.lora, params.seed, task="SEQ_CLS")
+    model = add_adapters(model, params.lora, params.seed, task=HEADED)
+    say = _probe(params, data.train.items, device)
     trained = train(
         model,
-        task(params, objective, scorer, data.train.items),
+        replace(task(params, objective, scorer, data.train.items), probe=say),
         optimization=params.optimization,
         compute=params.compute,
         seed=params.seed,
@@ -68,10 +72,33 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     metrics = _measure(params, model, scorer, data)
     metrics |= {"train/steps": trained.steps, "train/rows": trained.rows, "train/loss_not_finite": trained.dropped}
     if distributed.is_main():
-        save_network(model, tokenizer, outputs["model"])
+        _save(params, model, tokenizer, outputs["model"], trained.said, say)
         write_log(trained.log, outputs["model"] / "training_log.jsonl")
         write_card(outputs["model"], _card(params, inputs, metrics))
     return metrics
+
+
+def _probe(params: Params, examples: list[Example], device: torch.device) -> saved_check.Probe:
+    """What a model says of rows of the training data: their readings."""
+    rows = saved_check.rows_of(examples)
+
+    def say(model: nn.Module) -> saved_check.Said:
+        found = read_rows(model, params.kind, rows, device=device, precision="fp32", micro_batch_tokens=1)
+        return list(found)
+
+    return say
+
+
+def _save(
+    params: Params, model: Any, tokenizer: Any, folder: Path, trained: saved_check.Said, say: saved_check.Probe
+) -> None:
+    """Write the network and load it again. Raises ArtifactError if either is not the trained one."""
+    merged = say(model)
+    saved_check.check_merged("reward_modeling", trained, merged, params.lora, params.optimization)
+    save_network(model, tokenizer, folder)
+    model.to("cpu")  # a device must hold one of the two only
+    reloaded, _ = load_network(folder, params.kind, params.compute)
+    saved_check.check_reloaded("reward_modeling", merged, say(reloaded), model, reloaded, device_of(params.compute))
 
 
 def _read(params: Params, inputs: Inputs, objective: Objective, tokenizer: Any) -> Data:

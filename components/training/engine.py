@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -25,13 +26,16 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
-from components.errors import ArtifactError, ParamsError
+from components.errors import ArtifactError, ParamsError, first_line
 from components.training import checkpoint, distributed, sharding
 from components.training.checkpoint import Progress
 from components.training.params import Compute, Optimization, check_sharding
 from components.training.runtime import autocast, device_of
 
 Quantities = dict[str, Tensor]
+
+NOISE = re.compile(r"dropout|layerdrop|pdrop|^(input_)?jitter_noise$")
+"""Names under which models of transformers keep how much of a thing they do at random in train mode."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Part:
         self.device = device_of(compute)
         check_sharding(optimization, compute)
         distributed.start(self.device)
-        prepare_mode(model, optimization.gradient_checkpointing)
+        self.silenced = prepare_mode(model, optimization.gradient_checkpointing)
         self.plain = _Root(model, numbers or {})
         self.plain.numbers.to(self.device)
         self.module = sharding.shard(self.plain, self.device) if optimization.sharded else self.plain
@@ -140,6 +144,8 @@ class Part:
             self.optimizer.state.clear()  # room for the whole weights
             sharding.put_back(self.module, self.plain)
         self.plain.model.eval()
+        for config, name, value in self.silenced:
+            setattr(config, name, value)
 
     def _outputs(self, found: Quantities) -> Quantities:
         made = {**found, **{name: value.view(()) for name, value in self.module.numbers.items()}}
@@ -223,15 +229,41 @@ def replicas(device: torch.device) -> Accelerator:
     return accelerator
 
 
-def prepare_mode(model: nn.Module, gradient_checkpointing: bool) -> None:
-    """No dropout: eval mode, or train mode with every rate at 0 where gradient checkpointing asks for train mode."""
+Silenced = list[tuple[Any, str, float]]
+"""Objects whose rate of a kind of noise was set to 0, the name of the rate, and what it was."""
+
+
+def prepare_mode(model: nn.Module, gradient_checkpointing: bool) -> Silenced:
+    """No dropout: eval mode, or train mode with every rate at 0 where gradient checkpointing asks for train mode.
+
+    Returns the rates of configs, which some models read as they run: they must be put back before a model is saved.
+    """
     model.eval()
     if not gradient_checkpointing:
-        return
+        return []
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+        _silence(module)
+    configs = {id(c): c for module in model.modules() if (c := getattr(module, "config", None)) is not None}
+    silenced = [change for config in configs.values() for change in _silence(config)]
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+    except ValueError as error:
+        raise ParamsError(
+            f"optimization.gradient_checkpointing: this model cannot do it (got {first_line(error)}). Set it to false."
+        ) from error
     model.train()
+    return silenced
+
+
+def _silence(owner: Any) -> Silenced:
+    """Set its rates of dropout and the like to 0; what they were."""
+    found = [
+        (owner, name, value)
+        for name, value in vars(owner).items()
+        if isinstance(value, float) and value > 0 and NOISE.search(name)
+    ]
+    for _, name, _ in found:
+        setattr(owner, name, 0.0)
+    return found

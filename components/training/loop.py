@@ -28,6 +28,7 @@ from components.training.batching import epoch_batches, micro_batches
 from components.training.checkpoint import Progress
 from components.training.engine import Engine, Part, Quantities, Stream
 from components.training.params import Compute, Optimization
+from components.training.saved_check import Probe, Said, check_steady
 from components.training.schedule import learning_rate, total_steps
 
 MAX_DROPPED = 0.01  # share of all examples of a run that may be dropped because their loss is not finite
@@ -50,6 +51,7 @@ class Task:
     that are. `metrics(values)` -> what to log, from the report of a whole global batch
     (float64 arrays, plus "loss"). `numbers`: {name: start} of scalars that are trained beside the model and join the
     quantities. `after(model, step)`: called when a step is done; `tensors`: what it changes in place and must survive.
+    `probe(model)`: what the model says of a few rows, asked in its training form when the last step is done.
     """
 
     examples: Sequence[Any]
@@ -64,13 +66,15 @@ class Task:
     numbers: Mapping[str, float] = field(default_factory=dict)
     after: Callable[[nn.Module, int], None] | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
     """What a run did. `seconds` covers this process since the last resume only; the rest is reproducible.
 
-    `state`: what the statistics remember at the end; `numbers`: the trained numbers at the end.
+    `state`: what the statistics remember at the end; `numbers`: the trained numbers at the end; `said`: what the
+    probe of the task was told by the model in its training form (adapters, shares, mode) after the last step.
     """
 
     log: list[dict[str, Any]]
@@ -80,6 +84,7 @@ class Trained:
     dropped: int
     state: State
     numbers: dict[str, float]
+    said: Said
     seconds: float
     seconds_rows: int
 
@@ -116,7 +121,10 @@ def train(
     """
     if not task.examples:
         raise ArtifactError(f"{title}: there is nothing to train on (got 0 examples). Check what curation dropped.")
+    plain = task.probe(model) if task.probe and optimization.gradient_checkpointing else []
     loop = _Loop(model, task, optimization, compute, seed, identity)
+    if plain:  # train mode, the only one that could be another function
+        check_steady(plain, loop.said())
     done = loop.restore(workdir)
     began, resumed = time.perf_counter(), done.rows
     bar = tqdm(total=loop.total, initial=done.step, desc=title, unit="step", disable=not distributed.is_main())
@@ -130,10 +138,11 @@ def train(
             bar.update()
             if done.step < loop.total:
                 loop.keep(workdir, done)
-    numbers = loop.part.numbers()
+    seconds = time.perf_counter() - began
+    numbers, said = loop.part.numbers(), loop.said()
     loop.engine.close()
     counts = (done.step, done.rows, done.tokens, done.dropped)
-    return Trained(done.log, *counts, done.state, numbers, time.perf_counter() - began, done.rows - resumed)
+    return Trained(done.log, *counts, done.state, numbers, said, seconds, done.rows - resumed)
 
 
 def write_log(log: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -162,6 +171,10 @@ class _Loop:
         if progress.step == 0:
             progress.state = self.task.state
         return progress
+
+    def said(self) -> Said:
+        """What the task's probe is told by the model in its training form."""
+        return self.part.look(self.task.probe) if self.task.probe else []
 
     def step(self, step: int, rows: list[int], progress: Progress, stop: threading.Event) -> dict[str, Any]:
         """One global batch: gradients, clip, update. Returns the log line; updates `progress`."""

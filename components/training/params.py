@@ -95,7 +95,8 @@ class Lora:
     alpha: float = 32.0
     """The update is scaled by alpha / rank."""
     targets: tuple[str, ...] = ("all-linear",)
-    """Module names to adapt, or all-linear for every linear layer but the output layer."""
+    """Module names to adapt, or all-linear for every linear layer but the output layer; one whose adapter cannot be
+    merged is refused (tied embeddings and the output layer of a policy)."""
 
     def check(self) -> None:
         if self.rank < 0:

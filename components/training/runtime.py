@@ -107,17 +107,20 @@ def load_policy(path: Path, compute: Compute) -> tuple[Any, Any]:
     return model.to(device_of(compute)), tokenizer
 
 
-def load_model(path: Path, remedy: str, name: Path | None = None) -> Any:
-    """The causal language model of a folder, whole: fp32, eval mode, on the CPU.
+def load_model(path: Path, remedy: str, name: Path | None = None, architecture: Any = AutoModelForCausalLM) -> Any:
+    """The model of a folder, whole, by a class of transformers that chooses one: fp32, eval mode, on the CPU.
 
     Messages begin with `name` (the folder as the user knows it; `path` if not given) and end with `remedy`.
 
     Raises ArtifactError if it cannot be loaded, or if its weights are not exactly those that the model needs:
-    transformers itself would fill what is missing with random numbers, and leave out what it has no place for.
+    transformers itself would fill what is missing with random numbers, leave out what it has no place for, and add the
+    adapter that lies beside them.
     """
     name = name or path
+    if (path / "adapter_config.json").exists():
+        raise ArtifactError(f"{name}: an adapter lies beside the model (got adapter_config.json). {remedy}.")
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = architecture.from_pretrained(
             path,
             dtype=torch.float32,
             use_safetensors=True,
@@ -145,6 +148,9 @@ def load_model(path: Path, remedy: str, name: Path | None = None) -> Any:
 def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a policy artifact: config, safetensors, tokenizer, template. No paths or clocks in it."""
     model.config.use_cache = True
+    output = model.get_output_embeddings()
+    if output is not None and output.weight is not model.get_input_embeddings().weight:
+        model.config.tie_word_embeddings = False  # what transformers tells from the weights, other programs read here
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

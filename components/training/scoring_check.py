@@ -38,10 +38,3 @@ def write(folder: Path, model: Any, rows: Ordered[Sequence], compute: Compute) -
     ]
     text = json.dumps({"compute": asdict(compute), "items": items}, indent=1) + "\n"
     (folder / FILE).write_text(text, encoding="utf-8")
-
-
-def largest_gap(folder: Path, model: Any, compute: Compute) -> float:
-    """Largest difference (nats) between the recorded log-probabilities and those of `model`; 0.0 means identical."""
-    items = json.loads((folder / FILE).read_text(encoding="utf-8"))["items"]
-    found = score(model, [Sequence(item["prompt_ids"], item["completion_ids"]) for item in items], compute)
-    return max((abs(item["logprob"] - value) for item, value in zip(items, found, strict=True)), default=0.0)

@@ -79,6 +79,14 @@ def test_a_folder_without_a_model_is_told_before_anything_runs(model: Path) -> N
         check_base(params(model / "nothing"))
 
 
+def test_shared_weights_are_told_in_the_plan_of_a_policy_only() -> None:
+    """A section with a reference trains a policy; a preference model has no output layer of the vocabulary."""
+    lora = {"lora": {"rank": 4, "targets": ["embed_tokens"]}}
+    check_base(params("tiny", reward_modeling={"kind": {"name": "scalar"}, **lora}))
+    with pytest.raises(ParamsError, match=r"^policy_optimization.lora.targets: .*shares its weights with lm_head"):
+        check_base(params("tiny", policy_optimization={"reference": {"name": "fixed"}, **lora}))
+
+
 def test_what_is_kept_for_a_test_is_kept_by_every_step_before_it() -> None:
     """test=0.4 with held_out 0.2 would train the base and sample on half of the test prompts."""
     sections = {"feedback_curation": {"validation": 0.1, "test": 0.1}, "response_sampling": {"held_out": 0.2}}

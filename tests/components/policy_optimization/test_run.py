@@ -19,6 +19,7 @@ from components.contract.table import Row
 from components.errors import ArtifactError, ParamsError, RecordError
 from components.objectives import OBJECTIVES
 from components.records import make_record, simple_task, text_candidate
+from components.sequences import Sequence
 from components.training import scoring_check
 from components.training.params import Compute
 from components.training.runtime import load_policy
@@ -72,9 +73,14 @@ def test_the_saved_policy_reproduces_its_scoring_check_exactly(tmp_path: Path) -
     items = json.loads((folder / "scoring_check.json").read_text())["items"]
     assert len(items) == 8
     compute = Compute(threads=1)
-    assert scoring_check.largest_gap(folder, load_policy(folder, compute)[0], compute) == 0.0
-    start = load_policy(tmp_path / "policy", compute)[0]
-    assert scoring_check.largest_gap(folder, start, compute) > 0.1
+    scores, wanted = scored(folder, items, compute), [item["logprob"] for item in items]
+    assert scores == wanted
+    assert scored(tmp_path / "policy", items, compute) != pytest.approx(wanted, abs=0.1)
+
+
+def scored(folder: Path, items: list[dict[str, Any]], compute: Compute) -> list[float]:
+    rows = [Sequence(item["prompt_ids"], item["completion_ids"]) for item in items]
+    return scoring_check.score(load_policy(folder, compute)[0], rows, compute)
 
 
 def test_the_reference_stays_the_starting_policy(tmp_path: Path) -> None:
@@ -327,6 +333,7 @@ optimize(Path(sys.argv[1]), "killed", **json.loads(sys.argv[2]))
         {"objective": {"name": "kto"}},  # batches, mismatched rows and their reference point
         {"objective": {"name": "bco"}},  # a running mean
         {"reference": {"name": "moving", "mix": 0.5, "every": 2}},  # weights that are no policy's
+        {"lora": {"rank": 2}, "reference": {"name": "adapter_off"}},  # adapters, merged at the end
     ],
     ids=lambda state: json.dumps(state),
 )

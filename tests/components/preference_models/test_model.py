@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from components.contract import Choice, dump
 from components.errors import ArtifactError
 from components.preference_models import PREFERENCE_MODELS, Text, TextPair, Witness, is_scored
 from components.preference_models.model import load_preference_model, network_reader, save_combined, write_card
-from components.preference_models.network import new_network, save_network
+from components.preference_models.network import load_network, new_network, save_network
 from components.preference_models.table import READOUTS
 from components.training.params import Compute
 from tests.tiny import save_tiny_policy
@@ -144,3 +146,52 @@ def test_a_card_of_another_kind_is_refused(tmp_path: Path, policy: Path, kind: d
 def test_a_folder_without_a_card_is_refused(policy: Path) -> None:
     with pytest.raises(ArtifactError, match=r"card\.json: cannot be read"):
         load_preference_model(policy, CPU)
+
+
+def test_a_network_loads_whole_or_not_at_all(tmp_path: Path, policy: Path) -> None:
+    """What is missing, too many, of another shape or lies beside the weights is named; a policy is no network."""
+    folder = saved(tmp_path / "model", policy)
+    whole = load_file(folder / "model.safetensors")
+    ones = torch.ones(3, 3)
+    for changed, message in (
+        ({**whole, "lm_head.weight": ones}, r"have no place in the model .*\(got lm_head.weight\)"),
+        (
+            {**whole, "score.weight": ones},
+            r"another shape than the config says \(got score.weight \[3, 3\] for \[1, 32\]",
+        ),
+        ({k: v for k, v in whole.items() if k != "model.norm.weight"}, r"missing \(got none for model.norm.weight\)"),
+    ):
+        save_file(changed, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ArtifactError, match=rf"{message}.*Pass the output of reward_modeling, or rerun that"):
+            load_preference_model(folder, CPU)
+    save_file(whole, folder / "model.safetensors", {"format": "pt"})
+    load_preference_model(folder, CPU)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="an adapter lies beside the model"):
+        load_preference_model(folder, CPU)
+    with pytest.raises(ArtifactError, match=r"missing \(got none for score.weight\). Is it a policy"):
+        load_network(policy, kind_of("scalar"), CPU)
+
+
+def test_a_member_that_cannot_be_asked_is_refused_before_it_is_copied(tmp_path: Path, policy: Path) -> None:
+    """Weights that are no numbers, half a file, a scale that is none."""
+    (tmp_path / "both").mkdir()
+    good, bad = saved(tmp_path / "good", policy), saved(tmp_path / "bad", policy)
+
+    def combine() -> None:
+        save_combined([(good, "a"), (bad, "b")], kind_of("mean_of_members"), tmp_path / "both")
+
+    whole = load_file(bad / "model.safetensors")
+    save_file({**whole, "score.weight": whole["score.weight"] * torch.nan}, bad / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"bad: gives a text no finite score \(got \[nan\]\)"):
+        combine()
+    content = (bad / "model.safetensors").read_bytes()
+    (bad / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtifactError, match="bad: the model cannot be loaded"):
+        combine()
+    for reward in ({"mean": 0.0, "std": "NaN"}, {"mean": 0.0, "std": 0.0}, {"mean": None, "std": 1.0}, {"std": 1.0}):
+        (bad / "card.json").write_text(
+            json.dumps({"kind": {"name": "scalar"}, "reward": reward}).replace('"NaN"', "NaN")
+        )
+        with pytest.raises(ArtifactError, match="says no mean and deviation of scores"):
+            combine()

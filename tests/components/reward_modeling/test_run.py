@@ -16,7 +16,9 @@ from components.contract import Record, run_component
 from components.errors import ArtifactError, ParamsError, RecordError
 from components.preference_models import Text, TextPair
 from components.preference_models.model import PreferenceModel, load_preference_model
+from components.preference_models.network import save_network
 from components.records import comparisons, read_records
+from components.training.lora import merge_adapters
 from components.training.params import Compute
 from tests.components.reward_modeling.helpers import labelled_pairs, record, sentence, write_dataset
 from tests.tiny import save_tiny_policy
@@ -217,8 +219,12 @@ def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, policy:
 def test_lora_targets_are_checked_before_the_data_are_read(tmp_path: Path, policy: Path) -> None:
     """A reward model has no output layer of the vocabulary to adapt."""
     dataset = write_dataset(tmp_path / "data", [], [], [])
-    with pytest.raises(ParamsError, match=r"^reward_modeling.lora.targets: .*\(got lm_head\). Choose from"):
-        fit(tmp_path, policy, dataset, lora={"rank": 2, "targets": ["q_proj", "lm_head"]})
+    for targets, message in (
+        (["q_proj", "lm_head"], r"\(got lm_head\). Choose from"),
+        (["score"], r"\(got score: No modules were targeted"),  # it is trained in full
+    ):
+        with pytest.raises(ParamsError, match=rf"^reward_modeling.lora.targets: .*{message}"):
+            fit(tmp_path, policy, dataset, lora={"rank": 2, "targets": targets})
 
 
 def test_nothing_to_learn_from_is_bad_data(tmp_path: Path, policy: Path) -> None:
@@ -235,3 +241,40 @@ def test_an_objective_for_policies_or_a_typo_is_refused(
 ) -> None:
     with pytest.raises(ParamsError, match=message):
         fit(tmp_path, policy, dataset, objective={"name": choice})
+
+
+def test_a_model_that_is_not_the_trained_one_is_no_output(
+    tmp_path: Path, policy: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head that gets lost in the merge, and weights that are cast where they are saved."""
+
+    def merge(model: Any) -> Any:
+        merged = merge_adapters(model)
+        merged.score.weight.data.mul_(0.5)
+        return merged
+
+    def cast(model: Any, tokenizer: Any, folder: Path) -> None:
+        save_network(model.bfloat16().float(), tokenizer, folder)
+
+    settings = {"lora": {"rank": 2}, "optimization": {**FAST, "max_steps": 1}}
+    for name, value, message in (
+        ("merge_adapters", merge, "what would be saved is not what was trained .*adapters on all-linear"),
+        ("save_network", cast, "what was saved is not what was trained"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"components.reward_modeling.run.{name}", value)
+            with pytest.raises(ArtifactError, match=f"^reward_modeling: {message}"):
+                fit(tmp_path, policy, dataset, name, **settings)
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.filterwarnings("ignore:Model (has|with)")
+@pytest.mark.parametrize("targets", [["q_proj", "score"], ["embed_tokens", "q_proj"]])
+def test_adapters_on_the_head_or_the_embeddings_are_merged_as_they_were_trained(
+    tmp_path: Path, dataset: Path, targets: list[str]
+) -> None:
+    """Embeddings that a policy's output layer shares are those of a preference model alone."""
+    base = save_tiny_policy(tmp_path / "tied", tie_word_embeddings=True)
+    settings = {"lora": {"rank": 2, "targets": targets}, "optimization": {**FAST, "max_steps": 3}}
+    _, made = fit(tmp_path, base, dataset, **settings)
+    assert made.metrics["train/steps"] == 3

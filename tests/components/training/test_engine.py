@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from components.errors import ParamsError
 from components.sequences import Sequence
 from components.training.batching import collate
 from components.training.checkpoint import Progress
@@ -114,3 +117,35 @@ def test_parts_train_and_resume_together(tmp_path: Path) -> None:
     for name, part in parts.items():
         for key, value in weights(part.module).items():
             assert torch.equal(weights(others[name].module)[key], value), key
+
+
+NOISE: dict[str, dict[str, Any]] = {
+    "opt": {"dropout": 0.3, "layerdrop": 0.3, "word_embed_proj_dim": 16, "ffn_dim": 32},  # numbers in the layers
+    "falcon": {"hidden_dropout": 0.3, "attention_dropout": 0.3},  # read from the config
+    "gptj": {"resid_pdrop": 0.3, "attn_pdrop": 0.3, "embd_pdrop": 0.3, "rotary_dim": 4},
+    "mixtral": {"router_jitter_noise": 0.2, "num_local_experts": 4, "num_key_value_heads": 2},
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_train_mode_draws_nothing_whatever_a_model_calls_its_noise(kind: str) -> None:
+    """What is computed is what eval mode computes, and the config that is saved is the model's own."""
+    size = {"vocab_size": 320, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config: Any = AutoConfig.for_model(kind, **size, **NOISE[kind])
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    own = model.config.to_dict()
+    before = model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+    part = Part(model, replace(PLAIN, gradient_checkpointing=True), CPU)
+    assert model.training
+    for _ in range(2):
+        torch.testing.assert_close(model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits, before)
+    part.close()
+    assert not model.training
+    assert model.config.to_dict() == own
+
+
+def test_a_model_that_cannot_checkpoint_gradients_is_one_line() -> None:
+    size = {"vocab_size": 32, "n_embd": 16, "n_layer": 1, "n_head": 2, "dff": 16, "n_positions": 32}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("ctrl", **size))
+    with pytest.raises(ParamsError, match=r"^optimization.gradient_checkpointing: this model cannot do it"):
+        Part(model, replace(PLAIN, gradient_checkpointing=True), CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,25 @@ def test_weights_of_another_shape_and_without_a_place_are_artifact_errors(tmp_pa
     (folder / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(ArtifactError, match=r"policy: the model cannot be loaded .*Rerun its step"):
         load_policy(folder, Compute())
+
+
+def test_an_adapter_beside_the_weights_is_not_added_without_a_word(tmp_path: Path) -> None:
+    """transformers would: the model that is loaded would not be the one whose weights are named."""
+    folder = save_tiny_policy(tmp_path / "policy")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"policy: an adapter lies beside the model .*Rerun its step"):
+        load_policy(folder, Compute())
+
+
+def test_a_saved_config_says_whether_the_output_layer_is_the_embeddings(tmp_path: Path) -> None:
+    """transformers tells it from the weights; a program that believes the config would compute something else."""
+    for tied in (False, True):
+        model = tiny_model(tie_word_embeddings=tied)
+        model.config.tie_word_embeddings = True
+        save_policy(model, tiny_tokenizer(), tmp_path / str(tied))
+        saved = json.loads((tmp_path / str(tied) / "config.json").read_text())
+        assert saved["tie_word_embeddings"] is tied
+        assert ("lm_head.weight" in load_file(tmp_path / str(tied) / "model.safetensors")) is not tied
 
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
