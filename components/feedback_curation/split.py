@@ -57,8 +57,10 @@ def check_held_out(inputs: Iterable[Input], needed: float) -> None:
     """
     behind = {key: made for item in inputs if item.record for key, made in item.record.as_ancestor().items()}
     for made in behind.values():
+        if "component" not in made:  # an external file: no step
+            continue
         name, params = made["component"].partition("@")[0], made["params"]
-        learns = name == "base_model" and "conversations" in made["inputs"]
+        learns = name == "base_model" and "text" in made["inputs"]
         samples = name == "response_sampling" and "prompts" in made["inputs"]
         if (learns or samples) and params.get("held_out", 0.0) < needed - 1e-9:
             raise ParamsError(

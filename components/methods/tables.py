@@ -10,6 +10,7 @@ from components.objectives.table import BATCH_STATISTICS, OBJECTIVES
 from components.preference_models.table import PREFERENCE_MODELS
 from components.records.conversions import CONVERSIONS
 from components.records.importers.table import IMPORTERS
+from components.selftest.table import SILENT_BUGS
 from components.sequences.table import VIEWS
 from components.training.tables import REFERENCES
 from components.votes.table import AGGREGATIONS, AGREEMENTS
@@ -29,5 +30,6 @@ ALL = (
     BATCH_STATISTICS,
     REFERENCES,
     MEASURES,
+    SILENT_BUGS,
 )
 TABLES: dict[str, Table] = {table.name: table for table in ALL}

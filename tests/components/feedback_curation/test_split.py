@@ -63,7 +63,7 @@ def test_an_empty_test_split_is_refused_unless_none_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("component", "port", "used"),
     [
-        ("base_model@2", "conversations", True),
+        ("base_model@2", "text", True),
         ("base_model@2", "", False),
         ("response_sampling@2", "prompts", True),
         ("response_sampling@2", "dataset", False),
@@ -72,7 +72,9 @@ def test_an_empty_test_split_is_refused_unless_none_is_asked_for() -> None:
 def test_no_step_before_may_have_used_what_is_kept(component: str, port: str, used: bool) -> None:
     """Whatever the depth at which it stands in the lineage of an input."""
     made = {"component": component, "params": {"held_out": 0.2}, "inputs": {port: "x"} if port else {}}
-    child = ArtifactRecord("llm_feedback@2", "i", {}, {}, {"feedback": "f"}, lineage={"s": made})
+    child = ArtifactRecord(
+        "llm_feedback@2", "i", {}, {}, {"feedback": "f"}, lineage={"s": made, "raw": {"external": True}}
+    )
     inputs = [Input("feedback", "feedback", Path("f"), "f", child), Input("policy", "policy", Path("p"), "p")]
     check_held_out(inputs, 0.1 + 0.1)
     if not used:
