@@ -63,9 +63,9 @@ def run(
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
-    settings.wire()  # mistakes before anything is started
-    if base := describe_base(settings.params):
-        console.print(f"base model: {base}", markup=False)
+    graph, _ = settings.wire()  # mistakes before anything is started
+    for line in describe_base(graph, settings.params):
+        console.print(line, markup=False)
     open_runner(settings)
     with prefect_api():
         from prefect import tags
@@ -113,10 +113,13 @@ def plan(
     """
     load_flow(flow)
     env.prepare()
+    from flows.base import describe_base
     from flows.plan import make_plan
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
+    for line in describe_base(settings.wire()[0], settings.params):
+        console.print(line, markup=False)
     steps = make_plan(settings).steps
     table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
     for heading in ("step", "action", "why", "resources"):

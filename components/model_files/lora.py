@@ -12,10 +12,17 @@ from components.errors import ParamsError
 from components.model_files.weights import stored_tensors
 
 ALL_LINEAR = "all-linear"
+LLAMA = (
+    *(f"self_attn.{part}_proj" for part in "qkvo"),
+    *(f"mlp.{part}_proj" for part in ("gate", "up", "down")),
+)
+"""Layers of a block of the tiny recipe's model. Its embeddings are the output layer, too: not to be adapted."""
 
 
 def check_names(targets: Collection[str], matrices: Collection[str], where: str) -> None:
     """Raise ParamsError unless every target stands for at least one of the layers `matrices` (dotted names)."""
+    if isinstance(targets, str) or not targets:
+        raise ParamsError(f"{where}: a list of names (got {targets!r}). Write [{ALL_LINEAR}] or names of layers.")
     if tuple(targets) == (ALL_LINEAR,):
         return
     for target in targets:
@@ -25,6 +32,11 @@ def check_names(targets: Collection[str], matrices: Collection[str], where: str)
                 f"{where}: the model has no layer of this name with weights of its own to adapt (got {target}). "
                 f"Choose from {', '.join(known)}, or write [{ALL_LINEAR}]."
             )
+
+
+def llama_layers(blocks: int) -> set[str]:
+    """Names of the layers that can be adapted of the tiny recipe's model with so many blocks."""
+    return {f"model.layers.{block}.{name}" for block in range(blocks) for name in LLAMA}
 
 
 def matches(target: str, name: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from components.errors import ParamsError
-from components.model_files.lora import check_folder, check_names, matches
-from tests.tiny import save_tiny_policy
+from components.model_files.lora import check_folder, check_names, llama_layers, matches
+from tests.tiny import save_tiny_policy, tiny_model
 
 NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj", "lm_head")
 
@@ -40,3 +41,16 @@ def test_the_weight_files_tell_the_names(tmp_path: Path) -> None:
     for target in ("input_layernorm", "lm_head", "c_attn"):
         with pytest.raises(ParamsError, match=rf"\(got {target}\)"):
             check_folder(folder, [target], "x")
+
+
+def test_the_layers_of_the_tiny_recipe_are_known_before_it_is_made() -> None:
+    """They are those that LoRA adapts in the model itself; its embeddings, tied to the output layer, are none."""
+    model = tiny_model(num_hidden_layers=2, tie_word_embeddings=True)
+    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)} - {"lm_head"}
+    assert llama_layers(2) == linear
+
+
+@pytest.mark.parametrize("targets", ["q_proj", []])
+def test_targets_are_a_list_of_names(targets: list[str] | str) -> None:
+    with pytest.raises(ParamsError, match=r"^x: a list of names \(got .*\). Write \[all-linear\]"):
+        check_names(targets, {"q_proj"}, "x")
