@@ -99,14 +99,11 @@ def _is_there(path: Path) -> bool:
 
 
 def _weight_map(index: Path) -> dict[str, Any]:
-    content = read_json(index)
-    found = content.get("weight_map")
+    found = read_json(index).get("weight_map")
     names = found.values() if isinstance(found, dict) else []
     if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
         raise ArtifactError(f"{index}: weight_map must name files of this folder (got {str(found)[:60]!r}). {AGAIN}.")
     assert isinstance(found, dict)
-    if "metadata" not in content:  # transformers asks for it
-        raise ArtifactError(f'{index}: has no metadata (got {", ".join(content)[:60]}). Add "metadata": {{}} to it.')
     return found
 
 
@@ -195,6 +192,8 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
             raise ArtifactError(
                 f"{folder / INDEX}: names tensors that their shards do not hold (got {_some(sorted(wrong))}). {AGAIN}."
             )
+        if "metadata" not in read_json(folder / INDEX):  # transformers asks for it
+            raise ArtifactError(f'{folder / INDEX}: has no metadata (got weight_map only). Add "metadata": {{}} to it.')
     return found
 
 

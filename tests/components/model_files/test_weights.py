@@ -93,8 +93,9 @@ def test_an_index_names_all_tensors_and_has_metadata(tmp_path: Path) -> None:
     index(tmp_path, a="a.safetensors")
     with pytest.raises(ArtifactError, match=r"does not name tensors that its shards hold \(got none for more\)"):
         stored_tensors(tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "a.safetensors"}}')
-    with pytest.raises(ArtifactError, match=r'index.json: has no metadata \(got weight_map\). Add "metadata": {}'):
+    whole = '{"weight_map": {"a": "a.safetensors", "more": "a.safetensors"}}'
+    (tmp_path / "model.safetensors.index.json").write_text(whole)
+    with pytest.raises(ArtifactError, match=r'index.json: has no metadata \(got weight_map only\). Add "metadata": {}'):
         stored_tensors(tmp_path)
 
 
