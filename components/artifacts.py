@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -38,9 +39,32 @@ def md5_file(path: Path) -> str:
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root, followlinks=True):
+        _refuse_ring(root, Path(folder))
         folders.sort()
         for name in names:
-            yield Path(folder) / name
+            path = Path(folder) / name
+            _refuse_special(path)
+            yield path
+
+
+def _refuse_ring(root: Path, folder: Path) -> None:
+    """A link to a folder that it lies in would be followed for ever."""
+    if folder == root or not folder.is_symlink():
+        return
+    above = [parent for parent in folder.parents if parent == root or parent.is_relative_to(root)]
+    if any(folder.samefile(parent) for parent in above):
+        raise ArtifactError(f"{folder}: is a link to a folder that it lies in. Remove it.")
+
+
+def _refuse_special(path: Path) -> None:
+    """A pipe would be waited for for ever; a link to nowhere, or in a ring, has no content."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        what = f"cannot be read, a link to nowhere or in a ring (got {error.strerror})"
+        raise ArtifactError(f"{path}: {what}. Remove it, or put the file there.") from error
+    if not stat.S_ISREG(mode):
+        raise ArtifactError(f"{path}: is no file but a pipe, socket or device. Remove it, or write a file.")
 
 
 def _listing(root: Path) -> list[dict[str, str]]:
@@ -94,6 +118,8 @@ def content_id(path: Path) -> str:
         return _dir_id(_listing(path))
     if path.is_file():
         return md5_file(path)
+    if path.exists() or path.is_symlink():
+        _refuse_special(path)
     raise ArtifactError(f"{path}: no such file or folder. Check the path, or run the step that makes it.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.errors import ParamsError
 from components.model_files.lora import check_folder, check_names, llama_layers
 from components.model_files.positions import config_positions
 from components.model_files.revision import find_revision, known_config, model_folder
@@ -20,7 +21,7 @@ def pin_revision(params: dict[str, Any]) -> bool:
     So a changed folder, or a hub id whose branch moved, is another run and not a cached one. Raises ParamsError if the
     hub may not be asked, or knows no such model.
     """
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     if base.get("source", TINY) == TINY or base.get("revision"):
         return False
     params[SECTION] = {**base, "revision": find_revision(base["source"])}
@@ -29,7 +30,7 @@ def pin_revision(params: dict[str, Any]) -> bool:
 
 def describe_base(graph: Graph, params: Mapping[str, Any]) -> list[str]:
     """Lines for people: source and revision of the base model, and where its positions shorten rows."""
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     named = [] if base.get("source", TINY) == TINY else [f"base model: {base['source']} at revision {base['revision']}"]
     shortened = describe_lengths(graph, params, base_positions(params))
     return named + ([shortened] if shortened else [])
@@ -41,7 +42,7 @@ def check_base(graph: Graph, params: Mapping[str, Any]) -> None:
     A hub id tells nothing of its layers before it is downloaded: the steps check them before they read data.
     Raises ParamsError, and ArtifactError for a folder without a readable model.
     """
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     source = base.get("source", TINY)
     folder = None if source == TINY else model_folder(source)
     sections = {node.section: params.get(node.section) or {} for node in graph.nodes.values()}
@@ -51,10 +52,31 @@ def check_base(graph: Graph, params: Mapping[str, Any]) -> None:
             continue
         where = f"{name}.lora.targets"
         if source == TINY:
-            check_names(lora["targets"], llama_layers(base.get("tiny", {}).get("layers", 1)), where)
+            check_names(lora["targets"], llama_layers((base.get("tiny") or {}).get("layers", 2)), where)
         elif folder is not None:
             check_folder(folder, lora["targets"], where)
     check_lengths(graph, params, base_positions(params))
+
+
+def check_held_out(params: Mapping[str, Any]) -> None:
+    """What curation keeps for validation and test, no step before it may sample or learn from. Raises ParamsError."""
+    curation = params.get("feedback_curation", {})
+    kept = [curation.get(name) for name in ("validation", "test")]
+    if not all(isinstance(share, (int, float)) for share in kept):
+        return  # not all is given, or not a number: the section's own check says so
+    needed = sum(kept)
+    base = params.get(SECTION) or {}
+    before = {"response_sampling": params.get("response_sampling", {})} | (
+        {SECTION: base} if base.get("source", TINY) == TINY else {}
+    )
+    for name, section in before.items():
+        share = section.get("held_out")
+        if isinstance(share, (int, float)) and share < needed - 1e-9:
+            raise ParamsError(
+                f"params.{name}.held_out: prompts that curation keeps for validation and test would be used before "
+                f"(got {share}, feedback_curation.validation + test = {needed:g}). Set {name}.held_out={needed:g} or "
+                "more."
+            )
 
 
 def base_positions(params: Mapping[str, Any]) -> Base:
@@ -62,9 +84,10 @@ def base_positions(params: Mapping[str, Any]) -> Base:
 
     Raises ArtifactError for a folder whose config.json cannot be read.
     """
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     source = base.get("source", TINY)
     if source == TINY:
-        return Base(base.get("tiny", {}).get("context"))
+        context = (base.get("tiny") or {}).get("context")
+        return Base(context, known=context is not None)
     config = known_config(source, base.get("revision", ""))
     return Base(known=False) if config is None else Base(config_positions(config))

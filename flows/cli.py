@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from components.errors import PreflowError, UserError
 from flows import env, kubernetes_cli, models_cli
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(models_cli.app, name="models", help="The registry: versions, lineage, promotion, rollback.")
 app.add_typer(kubernetes_cli.app, name="k8s", help="Jobs on a cluster: render, check, submit, sweep.")
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # texts of users and servers are printed as they are
 
 Flow = Annotated[str, typer.Argument(help=", ".join(FLOWS))]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="a file of flows/profiles, for example hh")]
@@ -65,7 +66,7 @@ def run(
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
     graph, _ = settings.wire()  # mistakes before anything is started
     for line in describe_base(graph, settings.params):
-        console.print(line, markup=False)
+        console.print(line)
     open_runner(settings)
     with prefect_api():
         from prefect import tags
@@ -83,9 +84,7 @@ def run(
         except CancelledRun as error:
             raise UserError(f"{flow}: the run was cancelled. Run it again: finished steps are kept.") from error
     _print_table(f"{flow}: outcome", table)
-    console.print(
-        "Dashboards: [bold]preflow ui[/] serves Prefect (http://127.0.0.1:4200) and MLflow (http://127.0.0.1:5000)"
-    )
+    console.print("Dashboards: `preflow ui` serves Prefect (http://127.0.0.1:4200) and MLflow (http://127.0.0.1:5000)")
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:
@@ -119,7 +118,7 @@ def plan(
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
     for line in describe_base(settings.wire()[0], settings.params):
-        console.print(line, markup=False)
+        console.print(line)
     steps = make_plan(settings).steps
     table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
     for heading in ("step", "action", "why", "resources"):
@@ -128,7 +127,7 @@ def plan(
         table.add_column("Job", min_width=len("runs already"), overflow="fold")  # whole words, however long the names
     colours = {"cached": "blue", "runs": "green", "depends": "yellow"}
     for step in steps:
-        action = f"[{colours[step.action]}]{step.action}[/]"
+        action = Text(step.action, style=colours[step.action])
         table.add_row(step.step, action, step.why, step.resources, *([step.job] if settings.cluster else []))
     console.print(table)
     if any(step.job not in ("", "accepted", "runs already") for step in steps):
@@ -148,21 +147,31 @@ def ui(
 
 @app.command("add-feedback")
 def add_feedback(
-    file: Annotated[Path, typer.Argument(help="feedback in a known format")],
+    file: Annotated[Path, typer.Argument(help="feedback in a known format (docs/importers.md)")],
     inbox: Annotated[Path, typer.Option(help="the folder that retraining reads")] = Path("data/inbox"),
+    profile: Annotated[
+        str, typer.Option("--profile", "-p", help="the profile under which retraining reads it")
+    ] = "own",
 ) -> None:
-    """Put a file of feedback into the inbox and tell the server, so that retraining on new feedback starts."""
+    """Look at a file of feedback, put it into the inbox, and tell the server, so that retraining starts.
+
+    A file that retraining could not read is refused with the reason. What was found in it is printed.
+    """
     env.prepare()
     from flows.inbox import add_feedback as add
-    from flows.inbox import announce
+    from flows.inbox import announce, reading
     from flows.server import configured_api
 
-    console.print(f"added {add(file, inbox)}")
+    added = add(file, inbox, reading(profile))
+    for line in added.found:
+        console.print(line)
+    console.print(f"{'was there already' if added.was_there else 'added'}: {added.path}", soft_wrap=True)
     if url := configured_api():
         announce(inbox)
         console.print(f"told {url}")
     else:
-        console.print("No server is running: the next `preflow run retrain --raw " + str(inbox) + "` will use it.")
+        note = f"No server is running: the next `preflow run retrain --raw {inbox}` will use it."
+        console.print(note, soft_wrap=True)
 
 
 @app.command()
@@ -180,7 +189,7 @@ def main() -> None:
     try:
         app()
     except PreflowError as error:
-        Console(stderr=True, highlight=False, markup=False).print(f"error: {error}")
+        Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", soft_wrap=True)
         sys.exit(error.exit_code)
 
 

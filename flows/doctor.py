@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from rich.console import Console
+from rich.text import Text
 
 from components.contract.run import home
 from flows import env
@@ -132,7 +133,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 def show(findings: Iterable[Finding], console: Console) -> bool:
     """Print findings as they come; whether all is well enough."""
-    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
+    marks = {"ok": Text("ok  ", "green"), "warn": Text("warn", "yellow"), "bad": Text("bad ", "red")}
     bad = False
     for finding in findings:
         console.print(marks[finding.level], end=" ")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 
 Flow = Annotated[str, typer.Argument(help=", ".join(FLOWS))]
 ClusterName = Annotated[str, typer.Option("--cluster", "-c", envvar="PREFLOW_CLUSTER", help="a file of k8s/profiles")]

@@ -13,7 +13,7 @@ from components.contract.params import assignment, build, dump, merge, parse_ass
 from components.contract.spec import load_params_class, load_spec
 from components.errors import ArtifactError, ParamsError, WiringError, nearest
 from components.judges import JUDGES
-from flows.base import check_base, pin_revision
+from flows.base import check_base, check_held_out, pin_revision
 from flows.catalogue import flow_graph, load_flow, section_components
 from flows.graph import Graph, Handle, Node
 from flows.profile import Layout, Profile, load_profile
@@ -140,6 +140,7 @@ def load_settings(
         if section in readers:
             build(load_params_class(load_spec(readers[section])), values, f"params.{section}")
     pinned = pin_revision(params)
+    check_held_out(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,
@@ -160,7 +161,11 @@ def _known(where: str, section: str, params: dict[str, Any]) -> None:
         raise ParamsError(f"{where}: no section '{section}' in params.yaml.{nearest(section, params)}")
 
 
-def _over(readers: dict[str, str], section: str, base: Any, overlay: dict[str, Any] | None) -> dict[str, Any]:
+def _over(readers: dict[str, str], section: str, base: Any, overlay: Any) -> dict[str, Any]:
+    for where, values in (("params.yaml", base), ("what is laid over it", overlay)):
+        if not isinstance(values, (dict, type(None))):
+            what = f"must be a mapping of parameters (got {values!r} in {where})"
+            raise ParamsError(f"{section}: {what}. Write key: value lines.")
     cls = load_params_class(load_spec(readers[section])) if section in readers else None
     return merge(cls, base or {}, overlay or {})
 

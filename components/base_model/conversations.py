@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RecordError
-from components.records import candidate_text, messages, prompt_key, prompt_share, read_records
+from components.records import Groups, candidate_text, messages, prompt_key, read_records
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class Conversations:
 
 
 def read_conversations(records: Path, held_out: float) -> Conversations:
-    """Read records.jsonl; a prompt's share decides on which side all its candidates are."""
+    """Read records.jsonl; all candidates of all prompts of a group are on one side (see `records.groups`)."""
     found, seen = Conversations(), set()
+    groups = Groups(read_records(records))
     for record in read_records(records):
         key = prompt_key(record)
-        side = found.held_out if prompt_share(record) < held_out else found.train
+        side = found.held_out if groups.is_held_out(record, held_out) else found.train
         for candidate in record["candidates"]:
             try:
                 prompt, text = messages(record), candidate_text(record, candidate["cid"])

@@ -56,7 +56,7 @@ class Params:
     date: str = ""
     """the day (YYYY-MM-DD) that a chat template writes which reads the clock; such a model is refused without one"""
     held_out: float = 0.2
-    """tiny: prompts whose share (records.prompt_share) is below this are never learned; at least validation + test"""
+    """tiny: prompts whose share (records.groups) is below this are never learned; at least validation + test"""
     tiny: Tiny = field(default_factory=Tiny)
     """size of the tiny model"""
     optimization: Optimization = field(

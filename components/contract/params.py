@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, 
 import yaml
 
 from components.contract.ranges import Range
+from components.contract.yaml_text import parse_yaml
 from components.errors import ParamsError, nearest
 
 T = TypeVar("T")
@@ -65,9 +66,16 @@ def _number(where: str, value: Any, target: type) -> Any:
         raise ParamsError(f"{where}: must be {target.__name__} (got {_kind(value)}). {remedy}")
     if target is int and isinstance(value, float):
         raise ParamsError(f"{where}: must be a whole number (got {value}). Write an integer.")
-    if not math.isfinite(value):
+    if not _finite(value):
         raise ParamsError(f"{where}: must be a finite number (got {value}). Write one.")
     return target(value)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every double
+        return False
 
 
 def _is_float(text: str) -> bool:
@@ -232,27 +240,19 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-class _Strict(yaml.SafeLoader):
-    """Safe YAML in which a key may stand once: plain YAML keeps the last one in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", node.start_mark)
-        return dict(super().construct_mapping(node, deep))
-
-
 def read_params_file(path: Path) -> dict[str, Any]:
     """A YAML file as a mapping. Raises ParamsError."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file. Run from the project folder, or pass the path of params.yaml.")
     try:
-        raw = _Strict(path.read_text(encoding="utf-8")).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise ParamsError(f"{path}: not valid YAML ({error}). Fix the syntax.") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: must be a mapping (got {type(raw).__name__}). Write step: {{key: value}}.")
+    for key in raw:
+        if not isinstance(key, str):
+            raise ParamsError(f"{path}: a key must be text (got {_kind(key)}). Quote it.")
     return raw
 
 
@@ -262,8 +262,8 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     if not sign or not key.strip():
         raise ParamsError(f"--set {text}: must be KEY=VALUE. For example --set policy_optimization.seed=1.")
     try:
-        return key.strip().split("."), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip().split("."), parse_yaml(value)
+    except ValueError as error:
         raise ParamsError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
 
 

@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from components.contract.yaml_text import parse_yaml
 from components.errors import ArtifactError, SpecError, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,8 +85,8 @@ def parse_spec(path: Path) -> Spec:
     """Read and check one `component.yaml`. Raises SpecError."""
     where = f"{path.parent.name}/{path.name}"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise SpecError(f"{where}: not valid YAML ({error}). Fix the syntax.") from error
     if not isinstance(raw, dict):
         raise SpecError(f"{where}: must be a mapping (got {type(raw).__name__}). See CONTRIBUTING.md.")

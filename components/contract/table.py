@@ -234,7 +234,7 @@ class Selection:
 def _knobs(row: Row, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in given:
         if key not in row.knobs:
-            raise ParamsError(f"{where}.{key}: {row.name} has no such knob.{nearest(key, row.knobs)}")
+            raise ParamsError(f"{where}.{key}: {row.name} has no such knob.{nearest(str(key), row.knobs)}")
     filled = {}
     for key, knob in row.knobs.items():
         value = given.get(key, knob.default)

@@ -10,7 +10,7 @@ from pathlib import Path
 from components.errors import ArtifactError, RecordError, WiringError
 from components.measures.behaviour import ngrams
 from components.measures.evidence import Decided, Prompt, TestSet
-from components.records import Comparison, Record, comparisons, messages, prompt_key, read_records
+from components.records import Comparison, Record, comparisons, messages, normal_key, prompt_key, read_records
 from components.records.samples import Sample
 
 NGRAM = 13
@@ -43,6 +43,12 @@ def _prompts(records: Iterable[Record]) -> dict[str, Prompt]:
                 if error.rule != "text_only":
                     raise
     return found
+
+
+def _leaked(tests: Iterable[Prompt], train: Iterable[Prompt]) -> list[bool]:
+    """In their normal forms, as the splits are made."""
+    learned = {normal_key(prompt.messages) for prompt in train}
+    return [normal_key(prompt.messages) in learned for prompt in tests]
 
 
 def _overlap(tests: Iterable[Prompt], train: Iterable[Prompt]) -> list[bool]:
@@ -96,7 +102,7 @@ def read_test_set(folder: Path, answered: Sequence[Sample]) -> HeldOut:
         ties=len(held_out.items) - len(places),
         dropped=dict(held_out.dropped),
         train=[item for item in comparisons(learned).items if not item.tie],
-        leaked=[key in train for key in tests],
+        leaked=_leaked(tests.values(), train.values()),
         overlapping=_overlap(tests.values(), train.values()),
     )
     return HeldOut(test, held_out.items, places)

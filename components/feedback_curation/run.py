@@ -14,7 +14,7 @@ from components.feedback_curation.card import write_card
 from components.feedback_curation.collect import Collected, collect
 from components.feedback_curation.gate import Gated, gate, refuse_long
 from components.feedback_curation.params import Params
-from components.feedback_curation.split import flip, split
+from components.feedback_curation.split import check_held_out, flip, split
 from components.feedback_curation.summary import metrics, summarize
 from components.model_files.positions import prompt_limit, row_limit
 from components.records import write_lines, write_records
@@ -29,13 +29,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     Raises DataError if more than `max_bad_share` of the records is quarantined, if rows are too long and
     `tokens.truncation` is error, or if nothing is left to train on.
     """
+    check_held_out(inputs, params.validation + params.test)
     policy = inputs["policy"].path
     collected = collect(inputs.many("feedback"), params.span_labels)
     _check_share("rules", len(collected.quarantine), collected.n_read, collected.quarantine, params.max_bad_share)
     studied = study(list(votes(collected.records)))
     aggregated = aggregate(collected.records, params.aggregation, outputs.identity)
     n_flipped = flip(aggregated.records, params.label_flip, params.seed)
-    splits = split(aggregated.records, params.validation, params.test)
+    splits, overridden = split(aggregated.records, params.validation, params.test)
     limit = row_limit(policy, params.tokens.max_length)
     longest_prompt = prompt_limit(policy, params.tokens.max_new_tokens, "feedback_curation.tokens.max_new_tokens")
     gated = gate(splits, load_tokenizer(policy), limit, longest_prompt)
@@ -47,6 +48,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
             "feedback_curation: no training record is left (got 0). Give more feedback, or lower the shares."
         )
     summary = summarize(params, collected, aggregated, gated, studied, limit, n_flipped)
+    summary["splits_overridden"] = overridden
     _write(outputs["dataset"], gated, collected, summary, params.title)
     return metrics(summary)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Literal
 
 from components.contract.params import Choice
 from components.errors import ParamsError
+from components.records.importers.folder import check_pattern
+from components.records.importers.limits import Limits
 from components.records.importers.table import IMPORTERS
+from components.records.schema import is_moment
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,20 @@ class Params:
     created_at: str = ""
     """when the feedback was given (ISO 8601), where the file does not say it"""
     ignore_columns: tuple[str, ...] = ()
-    """columns to leave aside; any other column the format does not know quarantines its row"""
+    """columns to leave aside although their name says that they mean something; fields of messages, too"""
+    bad_files: Literal["set_aside", "refuse"] = "set_aside"
+    """a file of a folder that cannot be read: the others are imported and it is listed, or nothing is imported"""
+    limits: Limits = field(default_factory=Limits)
+    """how large a file may be; more is refused, never cut"""
     limit: int = 0
     """keep at most this many records (0: all): whole prompts in a seeded random order, written in file order"""
     seed: int = 0
     """seed of that order"""
     max_quarantine_share: float = 0.05
-    """fail if a larger share of the lines is quarantined"""
+    """fail if a larger share of the lines is quarantined; a folder's files above it are set aside first (bad_files)"""
 
     def check(self) -> None:
+        check_pattern(self.files)
         if self.limit < 0:
             raise ParamsError(f"limit: must be >= 0 (got {self.limit}). Use 0 for all records.")
         if not 0.0 <= self.max_quarantine_share <= 1.0:
@@ -71,13 +78,5 @@ class Params:
         for name in ("source", "license", "lang"):
             if not getattr(self, name).strip():
                 raise ParamsError(f"{name}: must not be blank (got ''). Write it, or 'unknown'.")
-        if self.created_at and not _is_time(self.created_at):
+        if self.created_at and not is_moment(self.created_at):
             raise ParamsError(f"created_at: must be ISO 8601 (got '{self.created_at}'). For example 2025-03-01.")
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

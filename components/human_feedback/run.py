@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +16,57 @@ from components.errors import DataError
 from components.human_feedback.params import Params
 from components.records import Record, prompt_key
 from components.records.feedback import write_feedback
-from components.records.importers import Quarantined, import_file, usable_files
+from components.records.importers import Options, shown, usable_files
+from components.records.importers.whole import Whole, read_whole, top_reasons
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Read:
+    """The files that are imported, and those that are not, each with its reason."""
+
+    files: list[Whole] = field(default_factory=list)
+    not_read: dict[str, str] = field(default_factory=dict)
+    """never opened: hidden, a copy, of another kind"""
+    set_aside: dict[str, str] = field(default_factory=dict)
+    """opened, and found to be no feedback that can be read"""
+
+    @property
+    def n_lines(self) -> int:
+        return sum(file.n_lines for file in self.files)
+
+    @property
+    def n_quarantined(self) -> int:
+        return sum(len(file.quarantine) for file in self.files)
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> Metrics:
     """Every non-blank line becomes a record or a quarantine row; `limit` then keeps a sample of the records.
 
-    Raises DataError if the share of quarantined lines is above `max_quarantine_share`, or if no record is left.
+    Of a folder, a file that cannot be read is set aside, listed and warned about (`bad_files`). Raises DataError if no
+    file is left, if the share of quarantined lines is above `max_quarantine_share`, or if no record is left.
     """
     raw = inputs["raw"]
-    rows = import_file(raw.path, params.format, pattern=params.files, **_facts(params, raw.id, outputs.identity))
-    records: list[Record] = []
-    quarantine: list[Quarantined] = []
-    for row in tqdm(rows, desc="import", unit="line", mininterval=1):
-        if isinstance(row, Quarantined):
-            quarantine.append(row)
-        else:
-            records.append(row)
-    n_lines = len(records) + len(quarantine)
-    _check_share(quarantine, n_lines, params.max_quarantine_share, bool(records))
+    read = read_files(raw.path, params, Options.of(_facts(params, raw.id, outputs.identity)))
+    read = within_share(read, params)
+    records = [record for file in read.files for record in file.records]
     kept = sample(records, params.limit, params.seed)
     counts = {
-        "n_lines": n_lines,
+        "n_lines": read.n_lines,
         "n_sampled_out": len(records) - len(kept),
         "n_prompts": len({prompt_key(record) for record in kept}),
         "n_annotators": len({record["annotator"]["id"] for record in kept}),
+        "n_files_set_aside": len(read.set_aside),
     }
-    files = _files(raw.path, params.files)
-    summary = write_feedback(outputs["feedback"], kept, [row.row() for row in quarantine], **counts, **files)
+    quarantine = [row.row() for file in read.files for row in file.quarantine]
+    summary = write_feedback(outputs["feedback"], kept, quarantine, **counts, **_files(read))
+    for line in [*(f"{name} is set aside: {why}" for name, why in read.set_aside.items()), *summary["findings"]]:
+        log.warning("human_feedback: %s", line)
     return {
         "n_records": summary["n_records"],
         "n_quarantined": summary["n_quarantined"],
-        "quarantine_share": round(len(quarantine) / n_lines, 6),
+        "quarantine_share": round(len(quarantine) / read.n_lines, 6),
         **counts,
     }
 
@@ -68,18 +89,67 @@ def _facts(params: Params, data_rev: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def _check_share(quarantine: list[Quarantined], n_lines: int, allowed: float, any_record: bool) -> None:
-    if n_lines == 0:
+def _files(read: Read) -> dict[str, Any]:
+    return {
+        "files": [file.name for file in read.files],
+        "formats": {file.name: file.about.format for file in read.files},
+        "files_not_read": read.not_read,
+        "files_set_aside": read.set_aside,
+        "columns_left_aside": {file.name: dict(file.about.left_aside) for file in read.files if file.about.left_aside},
+        "findings": [finding for file in read.files for finding in file.findings()],
+    }
+
+
+def read_files(root: Path, params: Params, facts: Options) -> Read:
+    """Every usable file. Raises DataError if one cannot be read that is alone, or under `bad_files: refuse`."""
+    found = usable_files(root, params.files, params.limits)
+    read = Read(not_read=found.left_out)
+    for path in tqdm(found.files, desc="import", unit="file", mininterval=1):
+        name = shown(path, root) if root.is_dir() else path.name
+        try:
+            read.files.append(read_whole(path, name, params.format, facts, params.limits))
+        except DataError as error:
+            if len(found.files) == 1 or params.bad_files == "refuse":
+                raise
+            read.set_aside[name] = str(error)
+    if not read.files:
+        first = next(iter(read.set_aside.values()))
+        raise DataError(f"human_feedback: none of {len(read.set_aside)} files can be read. The first: {first}")
+    return read
+
+
+def within_share(read: Read, params: Params) -> Read:
+    """What was read, if few enough lines are quarantined; else, of a folder, without the files that have too many.
+
+    Raises DataError if it is one file, under `bad_files: refuse`, or if nothing is left.
+    """
+    allowed = params.max_quarantine_share
+    if _passes(read.files, allowed):
+        return read
+    good = [file for file in read.files if file.share <= allowed and file.records]
+    if not good or params.bad_files == "refuse":
+        _refuse(read, allowed)
+    aside = {
+        file.name: f"{len(file.quarantine)} of {file.n_lines} lines are quarantined: {top_reasons(file.quarantine)}"
+        for file in read.files
+        if file not in good
+    }
+    return Read(good, read.not_read, dict(sorted({**read.set_aside, **aside}.items())))
+
+
+def _passes(files: Sequence[Whole], allowed: float) -> bool:
+    n_lines = sum(file.n_lines for file in files)
+    return any(file.records for file in files) and sum(len(file.quarantine) for file in files) <= allowed * n_lines
+
+
+def _refuse(read: Read, allowed: float) -> None:
+    if read.n_lines == 0:
         raise DataError("human_feedback: the files hold no line (got 0 lines). Check the input.")
-    share = len(quarantine) / n_lines
-    if share <= allowed and any_record:
-        return
-    rules = Counter(row.rule for row in quarantine).most_common(3)
-    examples = {row.rule: row.reason for row in reversed(quarantine)}
-    reasons = "; ".join(f"{rule} x {count}, such as {examples[rule]}" for rule, count in rules)
+    reasons = top_reasons(row for file in read.files for row in file.quarantine)
+    share = read.n_quarantined / read.n_lines
     raise DataError(
-        f"human_feedback: {len(quarantine)} of {n_lines} lines are quarantined (got {share:.4f}, allowed {allowed}). "
-        f"Top reasons: {reasons} Fix the files or the parameters, or raise max_quarantine_share."
+        f"human_feedback: {read.n_quarantined} of {read.n_lines} lines are quarantined (got {share:.4f}, allowed "
+        f"{allowed}). Top reasons: {reasons} Fix the files or the parameters, or raise max_quarantine_share."
     )
 
 
@@ -96,15 +166,3 @@ def sample(records: list[Record], limit: int, seed: int) -> list[Record]:
         return hashlib.sha256(text.encode("ascii")).hexdigest(), index
 
     return [records[index] for index in sorted(sorted(range(len(records)), key=place)[:limit])]
-
-
-def _files(raw: Path, pattern: str) -> dict[str, Any]:
-    """Which files were read, and which of a folder were not."""
-    if raw.is_file():
-        return {"files": [raw.name], "files_not_read": []}
-    used = usable_files(raw, pattern)
-    rest = sorted(p for p in raw.rglob("*") if p.is_file() and p not in set(used))
-    return {
-        "files": [p.relative_to(raw).as_posix() for p in used],
-        "files_not_read": [p.relative_to(raw).as_posix() for p in rest],
-    }

@@ -36,13 +36,11 @@ from components.records.files import (
     write_records,
 )
 from components.records.flags import FLAGS, flags
+from components.records.groups import Groups, normal_key, shared_prompts
 from components.records.prompts import (
     candidate_text,
-    first_turn,
     messages,
     prompt_key,
-    prompt_share,
-    shared_prompts,
     split_of,
 )
 from components.records.rules import RULES, validate
@@ -75,6 +73,7 @@ __all__ = [
     "Converted",
     "Demonstration",
     "Demonstrations",
+    "Groups",
     "Labeled",
     "LabeledCompletion",
     "Labelled",
@@ -90,13 +89,12 @@ __all__ = [
     "comparisons",
     "complete",
     "demonstrations",
-    "first_turn",
     "flags",
     "labeled",
     "make_record",
     "messages",
+    "normal_key",
     "prompt_key",
-    "prompt_share",
     "ranked_lists",
     "ranking_to_pairs",
     "read_lines",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from components.records.canonical import record_id
@@ -38,13 +37,14 @@ def text_candidate(
 
 def complete(record: Record) -> Record:
     """A copy with every default filled in and, if it was absent, the record id. Given values are never changed."""
-    out = copy.deepcopy(record)
+    out = _own(record)
     out.setdefault("schema_version", SCHEMA_VERSION)
     _fill(out.get("task"), lang=UNKNOWN, tags=[])
     if out.get("context") is None:
         out["context"] = {}
-    for candidate in out.get("candidates") or []:
-        _fill(candidate, truncated=False)
+    if isinstance(out.get("candidates"), list):
+        for candidate in out["candidates"]:
+            _fill(candidate, truncated=False)
     _fill(out.get("annotator"), groups=[], instructions_rev="", ui_rev="")
     if out.get("quality") is None:
         out["quality"] = {}
@@ -54,6 +54,14 @@ def complete(record: Record) -> Record:
     if "record_id" not in out and _identifiable(out):
         out["record_id"] = record_id(out)
     return {name: out[name] for name in FIELDS if name in out} | {k: v for k, v in out.items() if k not in FIELDS}
+
+
+def _own(record: Record) -> Record:
+    """The record with mappings of its own wherever a default may be filled in; what lies below is shared."""
+    out = {name: dict(value) if isinstance(value, dict) else value for name, value in record.items()}
+    if isinstance(out.get("candidates"), list):
+        out["candidates"] = [dict(item) if isinstance(item, dict) else item for item in out["candidates"]]
+    return out
 
 
 def _identifiable(record: Record) -> bool:

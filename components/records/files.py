@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from components.contract.json_text import parse_json
 from components.errors import ArtifactError, RecordError
 from components.records.schema import FIELDS, Record
 
@@ -43,22 +45,40 @@ def write_lines(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """Read JSON lines written by `write_lines`. Raises RecordError with file and line, ArtifactError if not there."""
+    """Read JSON lines written by `write_lines`. Raises RecordError with file and line, ArtifactError if not there or
+    not whole."""
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file. Check the path, or run the step that makes it.")
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            if not raw.strip():
-                continue
-            try:
-                yield json.loads(raw.decode("utf-8"))
-            except ValueError as error:
-                raise RecordError(
-                    f"{path}:{number}: not a JSON line ({error}). Import foreign files with human_feedback.",
-                    rule="json",
-                    file=str(path),
-                    line=number,
-                ) from error
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                if raw.strip():
+                    yield _line(path, number, raw)
+    except (EOFError, zlib.error, OSError) as error:
+        raise ArtifactError(f"{path}: cut off or damaged ({error}). Rerun the step that makes it.") from error
+
+
+def _line(path: Path, number: int, raw: bytes) -> Any:
+    try:
+        return parse_json(raw)
+    except ValueError as error:
+        raise RecordError(
+            f"{path}:{number}: not a JSON line ({error}). Import foreign files with human_feedback.",
+            rule="json",
+            file=str(path),
+            line=number,
+        ) from error
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The mapping in a JSON file of an artifact. Raises ArtifactError, which ends with the remedy."""
+    try:
+        found = parse_json(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{path}: not JSON that can be read ({error}). {remedy}") from error
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path}: must be a mapping (got {type(found).__name__}). {remedy}")
+    return found
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
@@ -106,16 +126,23 @@ def _to_row(record: Record) -> dict[str, str | None]:
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
-    """The inverse of `write_parquet`."""
+    """The inverse of `write_parquet`. Raises ArtifactError for what is no such file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file. Check the path, or run the step that makes it.")
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            for row in batch.to_pylist():
-                yield {
-                    name: text if name in _TEXT_COLUMNS else json.loads(text)
-                    for name, text in row.items()
-                    if text is not None
-                }
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                for row in batch.to_pylist():
+                    yield {
+                        name: text if name in _TEXT_COLUMNS else parse_json(text)
+                        for name, text in row.items()
+                        if text is not None
+                    }
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise ArtifactError(
+            f"{path}: holds no records that can be read ({what}). Import it with human_feedback."
+        ) from error

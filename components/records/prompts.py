@@ -1,8 +1,8 @@
-"""What identifies a prompt, and which split it belongs to."""
+"""What identifies a prompt, and the texts of a record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.errors import RecordError
@@ -41,7 +41,8 @@ def messages(record: Record) -> list[Message]:
     return rows
 
 
-def _prompt(record_or_messages: Record | Sequence[Message]) -> list[Message]:
+def prompt_messages(record_or_messages: Record | Sequence[Message]) -> list[Message]:
+    """Role and content of a prompt's messages, the system text first; the content is its parts where they are media."""
     if not isinstance(record_or_messages, dict):
         return [{"role": m["role"], "content": m["content"]} for m in record_or_messages]
     task = record_or_messages["task"]
@@ -54,24 +55,7 @@ def _prompt(record_or_messages: Record | Sequence[Message]) -> list[Message]:
 
 def prompt_key(record_or_messages: Record | Sequence[Message]) -> str:
     """sha256 (hex) of the canonical messages: role and content only, no normalisation of the text."""
-    return sha256(_prompt(record_or_messages))
-
-
-def first_turn(prompt: Sequence[Message]) -> list[Message]:
-    """The messages up to and including the first user message: the same for every later turn of a dialogue."""
-    for i, message in enumerate(prompt):
-        if message["role"] == "user":
-            return list(prompt[: i + 1])
-    return list(prompt)
-
-
-def prompt_share(record_or_messages: Record | Sequence[Message]) -> float:
-    """A number in [0, 1) that decides the split: the first 32 bits of the key of the first turn.
-
-    For a one-turn prompt that is the prompt's own key. The later turns of a dialogue hold the earlier answers, so they
-    must not be learned on one side and tested on the other.
-    """
-    return int(sha256(first_turn(_prompt(record_or_messages)))[:8], 16) / 2**32
+    return sha256(prompt_messages(record_or_messages))
 
 
 def split_of(share: float, *, validation: float, test: float) -> str:
@@ -79,18 +63,6 @@ def split_of(share: float, *, validation: float, test: float) -> str:
     if share < test:
         return "test"
     return "validation" if share < test + validation else "train"
-
-
-def shared_prompts(splits: Mapping[str, Iterable[Record]]) -> list[str]:
-    """Keys of prompts that occur in more than one split (must be empty)."""
-    seen: dict[str, str] = {}
-    shared = set()
-    for name, records in splits.items():
-        for record in records:
-            key = prompt_key(record)
-            if seen.setdefault(key, name) != name:
-                shared.add(key)
-    return sorted(shared)
 
 
 def candidate(record: Record, cid: str) -> dict[str, Any]:

@@ -12,7 +12,15 @@ from typing import Any
 
 from components.errors import RecordError
 from components.records.canonical import canonical_json, record_id
-from components.records.schema import RECORD, SCHEMA_VERSION, Problem, Record, judgment_problems, shape_problems
+from components.records.schema import (
+    RECORD,
+    SCHEMA_VERSION,
+    Problem,
+    Record,
+    is_moment,
+    judgment_problems,
+    shape_problems,
+)
 
 Labels = Collection[str] | None
 Rule = Callable[[Record, Labels], Iterator[Problem]]
@@ -168,10 +176,7 @@ def shown_order_is_the_pair(record: Record, labels: Labels) -> Iterator[Problem]
     for where, judgment in judgments_of(record, "pairwise"):
         order = judgment.get("shown_order")
         if order is not None and sorted(order) != sorted((judgment["a"], judgment["b"])):
-            yield (
-                f"{where}.shown_order",
-                f"must list a and b in the order shown (got {order}). Leave it out if unknown.",
-            )
+            yield f"{where}.shown_order", f"must list a and b in the order shown (got {order}). Or leave it out."
 
 
 @_rule
@@ -362,13 +367,17 @@ def training_weight_positive(record: Record, labels: Labels) -> Iterator[Problem
 @_rule
 def source_and_licence_given(record: Record, labels: Labels) -> Iterator[Problem]:
     """Source, licence and annotator id are not blank (`unknown` is an honest answer, nothing is not)."""
-    for field, value in (
-        ("provenance.source", record["provenance"]["source"]),
-        ("provenance.license", record["provenance"]["license"]),
-        ("annotator.id", record["annotator"]["id"]),
-    ):
-        if not value.strip():
-            yield field, "is blank (got ''). Write it, or 'unknown'."
+    for owner, name in (("provenance", "source"), ("provenance", "license"), ("annotator", "id")):
+        if not record[owner][name].strip():
+            yield f"{owner}.{name}", "is blank (got ''). Write it, or 'unknown'."
+
+
+@_rule
+def created_at_is_iso_8601(record: Record, labels: Labels) -> Iterator[Problem]:
+    """The time of a record is ISO 8601, or blank where it is not known."""
+    said = record["provenance"]["created_at"]
+    if said and not is_moment(said):
+        yield "provenance.created_at", f"must be ISO 8601 (got {said!r}). For example 2025-03-01T09:00:00Z."
 
 
 @_rule

@@ -12,6 +12,8 @@ from typing import Any
 from components.contract import Input
 from components.errors import ArtifactError, RecordError
 from components.records import UNKNOWN, Record, make_record, read_lines, simple_task, text_candidate, validate
+from components.records.files import read_json
+from components.records.schema import shape_problems
 
 _RAW = 500  # characters of a bad item kept in quarantine
 
@@ -91,28 +93,32 @@ def read_samples(folder: Path) -> list[Sample]:
     """Every line of samples.jsonl. Raises RecordError with the line of the first bad one."""
     samples = []
     for line, row in enumerate(read_lines(folder / "samples.jsonl"), start=1):
-        try:
-            samples.append(
-                Sample(
-                    prompt_key=row["prompt_key"],
-                    messages=tuple(row["messages"]),
-                    sample=row["sample"],
-                    completion=row["completion"],
-                    token_ids=tuple(row["token_ids"]),
-                    logprobs=tuple(row["logprobs"]),
-                    finish=row["finish"],
-                    seed=row["seed"],
-                    line=line,
-                )
-            )
-        except (KeyError, TypeError) as error:
+        named = {name: row[name] for name in _SAMPLE if name in row} if isinstance(row, dict) else row
+        for where, what in shape_problems(_SAMPLE, named, ""):
             raise RecordError(
-                f"samples.jsonl:{line}: not a sample ({type(error).__name__}: {error}). Rerun response_sampling.",
+                f"samples.jsonl:{line}: not a sample ({where or 'it'} {what}). Rerun response_sampling.",
                 rule="sample",
                 file="samples.jsonl",
                 line=line,
-            ) from error
+            )
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in named.items()
+        }
+        samples.append(Sample(**fields, line=line))
     return samples
+
+
+_SAMPLE = {
+    "prompt_key": str,
+    "messages": [{"role": str, "content": str}],
+    "sample": int,
+    "completion": str,
+    "token_ids": [int],
+    "logprobs": [float],
+    "finish": str,
+    "seed": int,
+}
+"""One line of samples.jsonl, in the kinds of records/schema.py."""
 
 
 def schedule(n: int) -> list[tuple[int, int]]:
@@ -178,8 +184,8 @@ class Origin:
 
 def read_origin(samples: Input) -> Origin:
     """The policy and sampler settings that summary.json names. Raises ArtifactError if it does not name them."""
+    summary = read_json(samples.path / "summary.json", "Rerun response_sampling.")
     try:
-        summary = json.loads((samples.path / "summary.json").read_text(encoding="utf-8"))
         return Origin(str(summary["policy"]), dict(summary["sampler"]), samples.id)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(

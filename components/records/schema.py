@@ -12,6 +12,7 @@ judgment with `combined_of` sums up other ones of the same pair (indices), which
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from components.errors import nearest
@@ -144,6 +145,16 @@ RECORD: dict[str, Any] = {
     "provenance": PROVENANCE,
 }
 FIELDS = tuple(RECORD)
+
+
+def is_moment(text: str) -> bool:
+    """Whether a text is a date or time in ISO 8601."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
 
 Problem = tuple[str, str]  # (field, what is wrong and what to do)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from components.contract import Input
 from components.errors import ArtifactError
-from components.records.files import read_lines
+from components.records.files import read_json, read_lines
 from components.records.samples import Sample
 
 
@@ -41,19 +40,23 @@ def read_sample_scores(scores: Input, samples: str) -> SampleScores:
     """
     values: dict[tuple[str, int], float] = {}
     for line, row in enumerate(read_lines(scores.path / "scores.jsonl"), start=1):
+        where = f"{scores.path}/scores.jsonl:{line}"
+        if not isinstance(row, dict):
+            raise ArtifactError(f"{where}: must be a mapping (got {type(row).__name__}). Rerun scoring.")
         if row.get("of") != "sample" or row.get("samples") != samples or row.get("score") is None:
             continue
         if not isinstance(row["score"], (int, float)) or not math.isfinite(row["score"]):
-            raise ArtifactError(
-                f"{scores.path}/scores.jsonl:{line}: score is no number (got {row['score']}). Rerun scoring."
-            )
+            raise ArtifactError(f"{where}: score is no number (got {row['score']}). Rerun scoring.")
+        if not isinstance(row.get("prompt_key"), str) or not isinstance(row.get("sample"), int):
+            raise ArtifactError(f"{where}: does not say prompt_key and sample (got {sorted(row)}). Rerun scoring.")
         values[row["prompt_key"], row["sample"]] = float(row["score"])
     return SampleScores(_witness(scores.path), values, scores.path)
 
 
 def _witness(folder: Path) -> dict[str, str]:
+    summary = read_json(folder / "summary.json", "Rerun scoring.")
     try:
-        witness: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["witness"]
+        witness: dict[str, Any] = summary["witness"]
         return {name: str(witness[name]) for name in ("kind", "name", "id")}
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(

@@ -17,7 +17,7 @@ class Params:
     samples_per_prompt: int = 2
     """completions of each prompt"""
     held_out: float = 0.2
-    """of `prompts`: those whose share (records.prompt_share) is below this are left for evaluation; at least
+    """of `prompts`: those whose share (records.groups) is below this are left for evaluation; at least
     validation + test"""
     split: Literal["train", "validation", "test"] = "test"
     """of `dataset`: the split whose prompts are answered"""

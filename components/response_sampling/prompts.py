@@ -10,7 +10,7 @@ from typing import Any
 
 from components.contract import Inputs
 from components.errors import RecordError, WiringError
-from components.records import Record, messages, prompt_key, prompt_share, read_records
+from components.records import Groups, Record, messages, prompt_key, read_records
 from components.response_sampling.params import Params
 
 Prompt = tuple[str, list[dict[str, Any]]]  # (prompt key, messages)
@@ -38,12 +38,13 @@ def read_prompts(inputs: Inputs, params: Params, excluded: Counter[str]) -> list
 def _distinct(records: Path, held_out: float, excluded: Counter[str]) -> Iterator[Prompt]:
     """Every prompt once. Held-out prompts and prompts with media are counted in `excluded`."""
     seen = set()
+    groups = Groups(read_records(records)) if held_out else None
     for record in read_records(records):
         key = prompt_key(record)
         if key in seen:
             continue
         seen.add(key)
-        if prompt_share(record) < held_out:
+        if groups is not None and groups.is_held_out(record, held_out):
             excluded["held_out"] += 1
         elif (prompt := _text(record, excluded)) is not None:
             yield key, prompt

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from components.contract.yaml_text import parse_yaml
 from components.errors import ParamsError, SpecError
 from flows.env import QUIET
 from flows.kubernetes.cluster import TEMPLATE, Cluster
@@ -108,8 +107,13 @@ def _template(project: Path) -> Document:
     path = project / TEMPLATE
     if not path.is_file():
         raise SpecError(f"{path}: no such file. Run from the project folder, which holds k8s/.")
-    made: Document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return copy.deepcopy(made)
+    try:
+        made = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(f"{path}: not valid YAML ({error}). Fix the syntax.") from error
+    if not isinstance(made, dict):
+        raise SpecError(f"{path}: must be a mapping (got {type(made).__name__}). Put the Job's template there.")
+    return made
 
 
 def _label(text: str) -> str:

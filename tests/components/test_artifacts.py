@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,37 @@ def test_write_text_replaces_whole_files_only(tmp_path: Path) -> None:
     artifacts.write_text(tmp_path / "deep" / "file.json", "1")
     artifacts.write_text(tmp_path / "deep" / "file.json", "2")
     assert _bytes(tmp_path) == {"deep/file.json": b"2"}
+
+
+@pytest.mark.parametrize("inner", ["ring", "sub/up", "pipe", "gone", "socket"])
+def test_what_has_no_end_or_no_content_is_refused_not_waited_for(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "a").write_text("a")
+    place = tmp_path / "in" / inner
+    match inner:
+        case "pipe":
+            os.mkfifo(place)
+        case "socket":
+            os.mknod(place, stat.S_IFSOCK | 0o600)
+        case _:
+            place.symlink_to({"ring": ".", "sub/up": "../../in", "gone": "nowhere"}[inner])
+    with pytest.raises(ArtifactError, match=inner):
+        content_id(tmp_path / "in")
+    if inner in ("pipe", "gone", "socket"):
+        with pytest.raises(ArtifactError, match=inner):
+            content_id(place)
+
+
+def test_links_within_and_beside_a_folder_are_followed(tmp_path: Path) -> None:
+    """As DVC does: a link has the content of what it leads to."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").write_text("x")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text("a")
+    (tmp_path / "one" / "b").symlink_to("a")
+    (tmp_path / "one" / "c").symlink_to("../other")
+    (tmp_path / "two" / "b").write_text("a")
+    (tmp_path / "two" / "c").mkdir()
+    (tmp_path / "two" / "c" / "x").write_text("x")
+    assert content_id(tmp_path / "one") == content_id(tmp_path / "two")

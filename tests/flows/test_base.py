@@ -9,7 +9,7 @@ import pytest
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
-from flows.base import check_base, describe_base, pin_revision
+from flows.base import check_base, check_held_out, describe_base, pin_revision
 from flows.catalogue import flow_graph
 
 GRAPH = flow_graph("align")[0]
@@ -83,7 +83,7 @@ def test_lora_targets_of_the_tiny_model_are_known_before_it_is_made() -> None:
         check_base(GRAPH, params("tiny", policy_optimization={"lora": {"rank": 2, "targets": targets}}))
 
     check("q_proj", "mlp.down_proj", "model.layers.0.self_attn.o_proj")
-    for wrong in ("query_key_value", "lm_head", "layers.1.self_attn.q_proj"):
+    for wrong in ("query_key_value", "lm_head", "layers.2.self_attn.q_proj"):
         with pytest.raises(
             ParamsError, match=rf"^policy_optimization.lora.targets: .*\(got {wrong}\).*gate_proj, k_proj"
         ):
@@ -96,3 +96,19 @@ def test_a_folder_without_a_model_is_told_before_anything_runs(model: Path) -> N
         check_base(GRAPH, params(model))
     with pytest.raises(ParamsError, match="there is no such folder"):
         check_base(GRAPH, params(model / "nothing"))
+
+
+def test_what_is_kept_for_a_test_is_kept_by_every_step_before_it() -> None:
+    """test=0.4 with held_out 0.2 would train the base and sample on half of the test prompts."""
+    sections = {"feedback_curation": {"validation": 0.1, "test": 0.1}, "response_sampling": {"held_out": 0.2}}
+    tiny = params("tiny", **sections)
+    tiny["base_model"]["held_out"] = 0.2
+    check_held_out(tiny)
+    tiny["feedback_curation"]["test"] = 0.4
+    with pytest.raises(ParamsError, match=r"params.response_sampling.held_out: .*\(got 0.2, .* = 0.5\)"):
+        check_held_out(tiny)
+    tiny["response_sampling"]["held_out"] = 0.5
+    with pytest.raises(ParamsError, match=r"params.base_model.held_out: .*Set base_model.held_out=0.5"):
+        check_held_out(tiny)
+    tiny["base_model"]["source"] = "org/released"  # learned elsewhere: nothing is held out of it
+    check_held_out(tiny)

@@ -147,3 +147,37 @@ def test_an_execution_setting_is_no_part_of_what_a_step_is(project: Path) -> Non
     node = before.wire()[0].nodes["policy_optimization"]
     assert after.params["policy_optimization"]["optimization"] == {"checkpoint_every": 7}
     assert before.section(node) == after.section(node)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("params.yaml", "train: 5", "train: must be a mapping of parameters .got 5 in params.yaml"),
+        ("params.yaml", "1: {lr: 0.1}", "a key must be text .got 1"),
+        ("params.yaml", "a: &a [*a]", "not valid YAML .*holds itself"),
+        ("params.yaml", "[" * 5000, "not valid YAML .*deeper than"),
+        (
+            "profiles/big.yaml",
+            "params: {train: [1]}",
+            r"train: must be a mapping of parameters .got \[1\] in what is laid",
+        ),
+        ("profiles/big.yaml", "params: {train: {lr: !!bool x}}", "not valid YAML .*not what its form says"),
+    ],
+)
+def test_what_a_file_cannot_mean_is_named(project: Path, file: str, text: str, message: str) -> None:
+    (project / file).write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        load_settings("align", "big")
+
+
+def test_a_value_on_the_command_line_is_bounded_too(project: Path) -> None:
+    for value in ("[" * 5000, "9" * 5000, "!!timestamp x"):
+        with pytest.raises(ParamsError, match="the value is not valid YAML"):
+            load_settings("align", overrides=(f"train.lr={value}",))
+
+
+def test_a_section_or_block_that_is_empty_takes_the_defaults(project: Path) -> None:
+    (project / "params.yaml").write_text("base_model: {source: tiny, tiny: }\n")
+    assert load_settings("align").params["base_model"]["tiny"] is None
+    (project / "params.yaml").write_text("base_model:\n")
+    assert load_settings("align").params["base_model"] is None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from components.errors import ArtifactError, DataError
+from components.contract.json_text import parse_json
+from components.errors import DataError
+from components.records.importers.diagnosis import HEAD, check_head, recode
+from components.records.importers.folder import SUFFIXES, check_regular
+from components.records.importers.limits import DEFAULT, Limits, too_large
 from components.records.importers.options import RAW_LIMIT
+from components.records.importers.parquet import parquet_rows
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -28,45 +31,71 @@ class Line:
     reason: str = ""
 
 
-def usable_files(path: Path, pattern: str = "**/*") -> list[Path]:
-    """The file itself, or the importable files of a folder in sorted order. Raises ArtifactError if there are none."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ArtifactError(f"{path}: no such file or folder. Check the path.")
-    found = sorted(p for p in path.glob(pattern) if p.is_file() and p.name.endswith(SUFFIXES))
-    if not found:
-        raise ArtifactError(
-            f"{path}: no usable file matches '{pattern}' (got {sum(1 for _ in path.iterdir())} entries). "
-            f"Put {', '.join(SUFFIXES)} files in it."
-        )
-    return found
-
-
-def read(path: Path) -> Iterator[Line]:
+def read(path: Path, limits: Limits = DEFAULT) -> Iterator[Line]:
     """The rows of a .jsonl, .jsonl.gz or .parquet file. Blank lines carry nothing and are skipped.
 
-    Raises DataError where the file as a whole cannot be read (not gzip, cut-off gzip, not Parquet, unknown suffix).
+    Raises DataError where the file as a whole cannot be read (not gzip, cut off, another kind or encoding, too large).
     """
+    check_regular(path)
     if path.name.endswith(".parquet"):
-        yield from _parquet(path)
+        for number, row in enumerate(parquet_rows(path, limits), start=1):
+            yield Line(number, repr(row)[:RAW_LIMIT], row=row)
     elif path.name.endswith(SUFFIXES):
-        yield from _json_lines(path)
+        yield from _json_lines(path, limits)
     else:
-        raise DataError(f"{path.name}: cannot read this kind of file. Use one of {', '.join(SUFFIXES)}.")
+        with path.open("rb") as stream:
+            check_head(path.name, stream.read(HEAD))
+        raise DataError(
+            f"{path.name}: cannot read this kind of file. Use one of {', '.join(SUFFIXES)}; with one JSON object a "
+            "line, name it .jsonl."
+        )
 
 
-def _json_lines(path: Path) -> Iterator[Line]:
-    if path.suffix == ".gz":
-        _check_gzip(path)
+def _json_lines(path: Path, limits: Limits) -> Iterator[Line]:
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
+        with _open(path) as stream:
+            for number, raw in _bounded(path, stream, limits):
                 content = raw.removeprefix(_BOM) if number == 1 else raw
                 if content.strip():
-                    yield _parse(number, content.rstrip(b"\r\n"))
+                    yield _parse(path, number, content.rstrip(b"\r\n"))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name}: the gzip data is cut off or damaged ({error}). Copy the file again.") from None
+    except OSError as error:
+        raise DataError(f"{path.name}: cannot be read ({error.strerror}). Check its rights and the disk.") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    """The unpacked bytes, once their beginning was looked at."""
+    packed = path.suffix == ".gz"
+    if packed:
+        _check_gzip(path)
+    opener: Any = gzip.open if packed else open
+    with opener(path, "rb") as stream:
+        head = stream.read(HEAD)
+    try:
+        check_head(_unpacked(path.name), head)
+    except DataError as error:
+        raise DataError(f"{path.name}: unpack it (gunzip -k) and look: {error}" if packed else str(error)) from None
+    opened: IO[bytes] = opener(path, "rb")
+    return opened
+
+
+def _unpacked(name: str) -> str:
+    """What a file is called when it is unpacked: what a command in a message can read."""
+    return name.removesuffix(".gz")
+
+
+def _bounded(path: Path, stream: IO[bytes], limits: Limits) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, none of them longer than is allowed, nor all of them together."""
+    most, packed, read, checked = limits.line_bytes, path.stat().st_size, 0, 0
+    for number, raw in enumerate(iter(lambda: stream.readline(most + 1), b""), start=1):
+        if len(raw) > most:
+            raise too_large(path.name, f"line {number} is longer than {limits.line_mib} MiB", "line_mib")
+        read += len(raw)
+        if read - checked > 1 << 24:
+            limits.check_size(path.name, read, packed)
+            checked = read
+        yield number, raw
 
 
 def _check_gzip(path: Path) -> None:
@@ -76,35 +105,22 @@ def _check_gzip(path: Path) -> None:
         raise DataError(f"{path.name}: is not gzip although its name ends in .gz (got {start!r}). Rename or repack it.")
 
 
-def _parse(number: int, content: bytes) -> Line:
-    shown = content.decode("utf-8", errors="replace")[:RAW_LIMIT]
+def _parse(path: Path, number: int, content: bytes) -> Line:
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        value = parse_json(content)
     except UnicodeDecodeError as error:
-        return Line(number, shown, rule="utf8", reason=f"not valid UTF-8 (got {error.reason} at byte {error.start}).")
-    except (ValueError, RecursionError) as error:
-        return Line(number, shown, rule="json", reason=f"not a JSON value (got {error}). Is the line cut off?")
+        reason = (
+            f"not valid UTF-8 (got {error.reason} at byte {error.start}). If the whole file is in an encoding of old "
+            f"Windows (unpack it first, if it is packed): {recode(_unpacked(path.name), 'cp1252')}"
+        )
+        return Line(number, _shown(content), rule="utf8", reason=reason)
+    except ValueError as error:
+        return Line(number, _shown(content), rule="json", reason=f"not JSON that can be read ({error}). Fix the line.")
     if not isinstance(value, dict):
-        return Line(number, shown, rule="json", reason=f"must be a JSON object (got {type(value).__name__}).")
-    return Line(number, shown, row=value)
+        reason = f"must be a JSON object (got {type(value).__name__}). Write {{column: value}}."
+        return Line(number, _shown(content), rule="json", reason=reason)
+    return Line(number, _shown(content), row=value)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _parquet(path: Path) -> Iterator[Line]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path.name}: is not a Parquet file ({error}). Copy the file again.") from None
-    number = 0
-    with file:
-        for batch in file.iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                present = {key: value for key, value in row.items() if value is not None}  # null = absent in a column
-                yield Line(number, repr(present)[:RAW_LIMIT], row=present)
+def _shown(content: bytes) -> str:
+    return content[: 4 * RAW_LIMIT].decode("utf-8", errors="replace")[:RAW_LIMIT]

@@ -49,7 +49,7 @@ class Options:
     """What wrote the completions."""
     generator_revision: str = UNKNOWN
     ignore_columns: tuple[str, ...] = ()
-    """Columns to leave aside; any other column the format does not know is an error of the row."""
+    """Columns to leave aside, also fields of messages, that would be errors of the row."""
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Options:

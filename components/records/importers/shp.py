@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from components.contract.ranges import Range
 from components.records.build import make_record, simple_task, text_candidate
-from components.records.importers.columns import check_columns, number, refuse, text
+from components.records.importers.columns import answer, check_columns, number, refuse, text
 from components.records.importers.options import Options
 from components.records.importers.table import IMPORTERS
 from components.records.schema import Record
@@ -28,9 +28,11 @@ def is_shp(row: dict[str, Any]) -> bool:
 
 @IMPORTERS.row(
     method=("CONV-14", "SRC-02", "SRC-23"),
+    revision=2,
     source="Ethayarajh et al. 2022, the SHP files",
     columns="history, human_ref_A, human_ref_B, labels, score_A, score_B, score_ratio, seconds_difference",
     matches=is_shp,
+    known=(*_NEEDED, *_both(_OF_EACH), *_OPTIONAL, *_both(_ABOUT_EACH)),
 )
 def shp(row: dict[str, Any], options: Options, *, ratio_cap: Annotated[float, Range(above=1)] = 10.0) -> Record:
     """SHP: the comment with more votes is preferred, if it was not posted earlier (votes gather with time).
@@ -41,7 +43,8 @@ def shp(row: dict[str, Any], options: Options, *, ratio_cap: Annotated[float, Ra
     which prefer nobody. Where the comments stood on the page is not known, so there is no shown order.
     """
     check_columns(row, (*_NEEDED, *_both(_OF_EACH)), (*_OPTIONAL, *_both(_ABOUT_EACH)), options.ignore_columns)
-    texts = {side: text(row, f"human_ref_{side}", "candidate_not_empty") for side in _SIDES}
+    row = {name: value for name, value in row.items() if value is not None}
+    texts = {side: answer(row, f"human_ref_{side}") for side in _SIDES}
     winner = _winner(row)
     if texts["A"] == texts["B"]:
         raise refuse("identical_candidates_tie", "human_ref_A", "and human_ref_B are the same text. Drop the row.")

@@ -13,7 +13,7 @@ from components.base_model.tiny import END, build_model, language_modeling, trai
 from components.contract import Record, run_component
 from components.contract.params import build
 from components.errors import ParamsError, RecordError, WiringError
-from components.records import make_record, prompt_share, simple_task, text_candidate, write_records
+from components.records import Groups, make_record, simple_task, text_candidate, write_records
 from components.sequences import Sequence
 from components.sequences.tokenize import encode_pair, encode_prompt
 from components.training.params import Compute
@@ -93,7 +93,7 @@ def test_held_out_prompts_are_never_read(tmp_path: Path) -> None:
     """A prompt is held out with all its candidates by its share; each (prompt, candidate) counts once."""
     found = read_conversations(feedback(tmp_path / "text") / "records.jsonl", 0.3)
     trained, kept = ({item.messages[0]["content"] for item in side} for side in (found.train, found.held_out))
-    shares = {text: prompt_share([{"role": "user", "content": text}]) for text in TEXTS}
+    shares = {text: Groups([]).share([{"role": "user", "content": text}]) for text in TEXTS}
     assert kept == {text for text, share in shares.items() if share < 0.3}
     assert trained == set(TEXTS) - kept
     assert len(found.train) == 2 * len(trained)

@@ -140,7 +140,7 @@ def test_nothing_to_train_on_fails(tmp_path: Path, policy: Path) -> None:
     with pytest.raises(DataError, match="no record"):
         run(tmp_path / "1", policy, feedback(tmp_path / "f", []))
     with pytest.raises(DataError, match="no training record"):
-        run(tmp_path / "2", policy, feedback(tmp_path / "g", panel(1)), validation=0.5, test=0.4999)
+        run(tmp_path / "2", policy, feedback(tmp_path / "g", panel(1)), validation=0.9999, test=0.0)
 
 
 def test_inverted_labels_reach_every_split_and_the_card_says_so(tmp_path: Path, policy: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.contract import Input
+from components.contract.record import Record as ArtifactRecord
+from components.errors import DataError, ParamsError
 from components.feedback_curation.aggregate import aggregate
 from components.feedback_curation.params import Aggregation
-from components.feedback_curation.split import flip, split
-from components.records import comparisons, prompt_key, prompt_share, shared_prompts, validate
+from components.feedback_curation.split import check_held_out, flip, split
+from components.records import Groups, comparisons, prompt_key, shared_prompts, validate
 from tests.components.records.samples import JUDGMENTS, pair, record
 
 
@@ -21,7 +25,8 @@ def many(n: int) -> list[dict[str, Any]]:
 
 def test_no_prompt_is_in_two_splits_and_each_record_says_its_own() -> None:
     records = [*many(200), *(pair("b", prompt=f"Q{i}", texts=("x", "y")) for i in range(200))]
-    splits = split(records, 0.2, 0.2)
+    splits, overridden = split(records, 0.2, 0.2)
+    assert overridden == {}
     assert shared_prompts(splits) == []
     assert sum(map(len, splits.values())) == 400
     assert all(len(part) > 20 for part in splits.values())
@@ -32,9 +37,49 @@ def test_no_prompt_is_in_two_splits_and_each_record_says_its_own() -> None:
 
 
 def test_a_prompt_falls_where_its_share_says() -> None:
-    splits = split(many(100), 0.3, 0.3)
-    assert all(prompt_share(r) < 0.3 for r in splits["test"])
-    assert all(prompt_share(r) >= 0.6 for r in splits["train"])
+    splits, _ = split(many(100), 0.3, 0.3)
+    groups = Groups(many(100))
+    assert all(groups.share(r) < 0.3 for r in splits["test"])
+    assert all(groups.share(r) >= 0.6 for r in splits["train"])
+
+
+def test_a_declared_split_is_overridden_and_counted() -> None:
+    records = many(100)
+    for record_ in records:
+        record_["provenance"]["split"] = "test"
+    splits, overridden = split(records, 0.3, 0.3)
+    assert overridden == {f"test -> {name}": len(splits[name]) for name in ("train", "validation")}
+
+
+def test_an_empty_test_split_is_refused_unless_none_is_asked_for() -> None:
+    """One dialogue is one group: it cannot be on two sides."""
+    one = [pair(prompt=f"Q{case}") for case in ("", " ", "\n")]
+    share = Groups(one).share(one[0])
+    with pytest.raises(DataError, match=r"the test split is empty, .*\(got 1 prompts or dialogues, test .*set test: 0"):
+        split(one, 0.0, share / 2)
+    assert [len(part) for part in split(one, 0.0, 0.0)[0].values()] == [3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("component", "port", "used"),
+    [
+        ("base_model@2", "conversations", True),
+        ("base_model@2", "", False),
+        ("response_sampling@2", "prompts", True),
+        ("response_sampling@2", "dataset", False),
+    ],
+)
+def test_no_step_before_may_have_used_what_is_kept(component: str, port: str, used: bool) -> None:
+    """Whatever the depth at which it stands in the lineage of an input."""
+    made = {"component": component, "params": {"held_out": 0.2}, "inputs": {port: "x"} if port else {}}
+    child = ArtifactRecord("llm_feedback@2", "i", {}, {}, {"feedback": "f"}, lineage={"s": made})
+    inputs = [Input("feedback", "feedback", Path("f"), "f", child), Input("policy", "policy", Path("p"), "p")]
+    check_held_out(inputs, 0.1 + 0.1)
+    if not used:
+        check_held_out(inputs, 0.4)
+        return
+    with pytest.raises(ParamsError, match=r"got held_out 0.2, validation \+ test = 0.4\)"):
+        check_held_out(inputs, 0.4)
 
 
 def test_all_turns_of_a_dialogue_stay_on_one_side() -> None:
@@ -44,7 +89,7 @@ def test_all_turns_of_a_dialogue_stay_on_one_side() -> None:
         turn = [{"role": "user", "content": f"Q{i}"}]
         longer = [*turn, {"role": "assistant", "content": "A"}, {"role": "user", "content": "More"}]
         records += [pair(prompt=turn), pair(prompt=longer)]
-    for part in split(records, 0.3, 0.3).values():
+    for part in split(records, 0.3, 0.3)[0].values():
         firsts = [r["task"]["messages"][0]["parts"][0]["text"] for r in part]
         assert all(firsts.count(first) == 2 for first in firsts)
 

@@ -46,7 +46,10 @@ def test_every_line_is_a_record_or_a_quarantine_row(tmp_path: Path) -> None:
         ("pairs.jsonl", 10, "candidate_not_empty", "rejected"),
     ]
     assert summary["quarantined_by_rule"] == {"candidate_not_empty": 1, "identical_candidates_tie": 1}
-    assert (summary["files"], summary["files_not_read"]) == (["pairs.jsonl"], ["README.md"])
+    assert (summary["files"], summary["files_not_read"]) == (
+        ["pairs.jsonl"],
+        {"README.md": "not one of .jsonl, .jsonl.gz, .parquet"},
+    )
     assert done.metrics["quarantine_share"] == 0.2
     for record in records:
         validate(record)
@@ -119,9 +122,9 @@ def test_a_named_importer_is_part_of_what_the_step_is_with_its_knobs_and_revisio
     """Whether a knob is written or left to its default; another value, or another revision, is another step."""
     named = [{"name": "shp"}, {"name": "shp", "ratio_cap": 10.0}, {"name": "shp", "ratio_cap": 5.0}, {"name": "auto"}]
     dumped = [dump(build(Params, {"format": form}, "p"))["format"] for form in named]
-    assert dumped[0] == dumped[1] == {"name": "shp", "revision": 1, "ratio_cap": 10.0}
+    assert dumped[0] == dumped[1] == {"name": "shp", "revision": 2, "ratio_cap": 10.0}
     assert dumped[2]["ratio_cap"] == 5.0
-    assert dumped[3] == {"name": "auto", "revision": 1}
+    assert dumped[3] == {"name": "auto", "revision": 5}
     assert build(Params, {}, "p") == build(Params, {"format": {"name": "auto"}}, "p")
 
 
@@ -156,3 +159,62 @@ def test_real_hh_files_become_records(tmp_path: Path, data_dir: Path) -> None:
     assert len(records) == 50
     assert done.metrics["n_lines"] == done.metrics["n_sampled_out"] + done.metrics["n_quarantined"] + 50
     assert {record["provenance"]["source"] for record in records} == {"hh-rlhf/harmless-base/test"}
+
+
+# --- a folder with a bad file
+
+
+BAD_FILES = {
+    "utf16.jsonl": json.dumps(GOOD[0]).encode("utf-16"),
+    "cut.jsonl.gz": b"\x1f\x8b\x08\x00",
+    "notes.jsonl": b"no data\n",
+    "all-bad.jsonl": (json.dumps(SAME) + "\n").encode() * 3,
+    "not.parquet": b"PAR1",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_set_aside_listed_and_loud(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    raw = write(tmp_path / "raw" / "good.jsonl", GOOD).parent
+    (raw / name).write_bytes(BAD_FILES[name])
+    done, out = run(tmp_path, raw)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (done.metrics["n_records"], done.metrics["n_files_set_aside"]) == (8, 1)
+    assert (summary["files"], list(summary["files_set_aside"])) == (["good.jsonl"], [name])
+    assert f"{name} is set aside" in caplog.text
+    with pytest.raises(DataError):
+        run(tmp_path / "2", raw, bad_files="refuse")
+    with pytest.raises(DataError):
+        run(tmp_path / "3", raw / name)
+
+
+def test_the_artifact_says_nothing_of_where_the_files_lay(tmp_path: Path) -> None:
+    """The same files in another folder, on another machine, give the same bytes, reasons and commands included."""
+    outputs = []
+    for place in ("here", "there/deep"):
+        raw = write(tmp_path / place / "good.jsonl", GOOD).parent
+        (raw / "latin.jsonl").write_bytes(json.dumps(GOOD[0]).encode() + b'\n{"a": "\xff"}\n' + b"{}\n")
+        for name, content in BAD_FILES.items():
+            (raw / name).write_bytes(content)
+        done, _ = run(tmp_path / f"out-{place[0]}", raw, max_quarantine_share=0.5)
+        outputs.append(done.outputs)
+    assert outputs[0] == outputs[1]
+
+
+def test_a_folder_of_bad_files_only_is_an_error(tmp_path: Path) -> None:
+    for name, content in BAD_FILES.items():
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        (tmp_path / "raw" / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"lines are quarantined|none of \d files can be read"):
+        run(tmp_path, tmp_path / "raw")
+
+
+def test_what_was_read_left_aside_and_found_is_in_the_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": "Rate this.", "chosen": f"yes {i}", "rejected": f"no {i}", "id": i} for i in range(6)]
+    _, out = run(tmp_path, write(tmp_path / "one.jsonl", rows))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["formats"] == {"one.jsonl": "trl"}
+    assert summary["columns_left_aside"] == {"one.jsonl": {"id": 6}}
+    assert "left aside: id (6 rows)" in summary["findings"][0]
+    assert "all 6 records have the same prompt, 'Rate this.'" in summary["findings"][1]
+    assert "Rate this." in caplog.text

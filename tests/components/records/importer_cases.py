@@ -75,17 +75,39 @@ def chat(*turns: str) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
+SHAREGPT: list[dict[str, Any]] = [
+    {
+        "conversations": [
+            {"from": "human", "value": "Hi"},
+            {"from": "gpt", "value": "Yes?"},
+            {"from": "human", "value": q},
+        ],
+        "chosen": {"from": "gpt", "value": f"{q} Good."},
+        "rejected": {"from": "gpt", "value": "No."},
+        "system": "Be brief.",
+    }
+    for q in ("One?", "Two?")
+]
+KTO: list[dict[str, Any]] = [
+    {"prompt": "Hi", "completion": "Hello!", "label": True},
+    {"prompt": chat("Hi"), "completion": chat("Hi", "Go away.")[1:], "label": False},
+]
+
 GOOD: dict[str, list[dict[str, Any]]] = {
     "hh": HH,
     "trl": TRL,
     "labels": VOTES,
     "records": [pair(), pair("b")],
     "shp": SHP,
+    "sharegpt": SHAREGPT,
+    "kto": KTO,
 }
 
+NO_END = "今天的天气怎么样我想知道一下今天"
 BAD_ROWS: list[tuple[str, Any, str, str]] = [
     ("hh", {"chosen": HH[0]["chosen"]}, "missing_column", "rejected"),
-    ("hh", {**HH[0], "score": 1}, "unknown_column", "score"),
+    ("hh", {**HH[0], "system": "Be brief."}, "unknown_column", "system"),  # the model would see it
+    ("hh", {**HH[0], "promt": "Hi"}, "unknown_column", "promt"),  # nearly a column
     ("hh", {**HH[0], "chosen": 3}, "wrong_type", "chosen"),
     ("hh", {**HH[0], "rejected": HH[0]["chosen"]}, "identical_candidates_tie", "chosen"),
     ("hh", {"chosen": f"{U}Hi{A}Yes", "rejected": f"{U}Ho{A}No"}, "prompts_differ", "chosen"),
@@ -97,17 +119,31 @@ BAD_ROWS: list[tuple[str, Any, str, str]] = [
     ("trl", {"prompt": "Hi", "chosen": "x"}, "missing_column", "rejected"),
     ("trl", {**TRL[0], "prompt": " "}, "no_prompt", "prompt"),
     ("trl", {**TRL[0], "chosen": ""}, "candidate_not_empty", "chosen"),
-    ("trl", {**TRL[0], "chosen": None}, "wrong_type", "chosen"),
+    ("trl", {**TRL[0], "chosen": None}, "missing_column", "chosen"),
+    ("trl", {**TRL[0], "chosen": 3}, "wrong_type", "chosen"),
+    ("trl", {**TRL[0], "prompt": None}, "no_prompt", "prompt"),  # missing, not implicit
+    ("trl", {**TRL[0], "rejected": "nan"}, "missing_value", "rejected"),
+    ("trl", {"chosen": "<|im_start|>user\nHi", "rejected": "<|im_start|>user\nHo"}, "wrong_value", "chosen"),
+    (
+        "trl",
+        {"chosen": f"{NO_END}很好", "rejected": f"{NO_END}很坏"},
+        "no_prompt",
+        "chosen",
+    ),
+    ("trl", {**TRL[0], "chosen": "[{'role': 'user', 'content': "}, "wrong_type", "chosen"),
+    ("trl", {**TRL[0], "tools": ["search"]}, "unknown_column", "tools"),
     ("trl", {**TRL[0], "rejected": "Hello!"}, "identical_candidates_tie", "chosen"),
     ("trl", {"chosen": "same", "rejected": "same"}, "identical_candidates_tie", "chosen"),
     ("trl", {"chosen": "Yes", "rejected": "No"}, "no_prompt", "chosen"),
     ("trl", {"chosen": chat("Hi", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "rejected"),
-    ("trl", {"prompt": "Hi", "chosen": chat("Ho", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "chosen"),
+    ("trl", {"prompt": "Hi", "chosen": chat("Ho", "Yes"), "rejected": chat("Ho", "No")}, "prompts_differ", "prompt"),
     ("trl", {"chosen": chat("Hi"), "rejected": chat("Hi", "No")}, "last_turn_not_assistant", "chosen"),
     ("trl", {"chosen": [{"role": "assistant"}], "rejected": chat("Hi", "No")}, "wrong_type", "chosen[0]"),
     ("trl", {"chosen": chat("Hi", "Yes"), "rejected": "No"}, "wrong_type", "rejected"),
     ("labels", {k: v for k, v in VOTES[0].items() if k != "annotator"}, "missing_column", "annotator"),
-    ("labels", {**VOTES[0], "choice": "A"}, "wrong_value", "choice"),
+    ("labels", {**VOTES[0], "choice": "left"}, "wrong_value", "choice"),
+    ("labels", {**VOTES[0], "created_at": "yesterday"}, "not_iso_8601", "created_at"),
+    ("labels", {**VOTES[2], "shown_frist": "a"}, "unknown_column", "shown_frist"),
     ("labels", {**VOTES[0], "choice": 1}, "wrong_value", "choice"),
     ("labels", {**VOTES[0], "shown_first": "left"}, "wrong_value", "shown_first"),
     ("labels", {**VOTES[0], "duration_ms": "900"}, "wrong_type", "duration_ms"),
@@ -119,8 +155,13 @@ BAD_ROWS: list[tuple[str, Any, str, str]] = [
     ("records", {**pair(), "record_id": "0"}, "record_id_recomputes", "record_id"),
     ("records", {"task": 1}, "structure", "record_id"),
     ("shp", {k: v for k, v in POST.items() if k != "score_ratio"}, "missing_column", "score_ratio"),
-    ("shp", POST | {"author": "x"}, "unknown_column", "author"),
+    ("shp", POST | {"question": "x"}, "unknown_column", "question"),
     ("shp", POST | {"history": " "}, "no_prompt", "history"),
+    ("sharegpt", {**SHAREGPT[0], "chosen": {"from": "human", "value": "x"}}, "last_turn_not_assistant", "chosen"),
+    ("sharegpt", {**SHAREGPT[0], "conversations": []}, "wrong_type", "conversations"),
+    ("kto", {**KTO[0], "label": "true"}, "wrong_value", "label"),
+    ("kto", {**KTO[0], "completion": "NaN"}, "missing_value", "completion"),
+    ("kto", {**KTO[0], "completion": chat("Hi", "x")}, "last_turn_not_assistant", "completion"),
     ("shp", POST | {"human_ref_A": ""}, "candidate_not_empty", "human_ref_A"),
     ("shp", POST | {"human_ref_A": POST["human_ref_B"]}, "identical_candidates_tie", "human_ref_A"),
     ("shp", POST | {"labels": 2}, "wrong_value", "labels"),

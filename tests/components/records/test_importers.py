@@ -16,8 +16,17 @@ import pytest
 from components.contract.params import Choice
 from components.errors import ArtifactError, DataError, ParamsError
 from components.records import candidate_text, comparisons, messages, validate, write_records
-from components.records.importers import IMPORTERS, Quarantined, detect, import_file
+from components.records.importers import (
+    AUTO,
+    IMPORTERS,
+    About,
+    Limits,
+    Options,
+    Quarantined,
+    import_one,
+)
 from tests.components.records.importer_cases import BAD_ROWS, GOOD, HH, POST, SHP, TRL, VOTES, chat
+from tests.components.records.importing import import_file
 from tests.components.records.samples import pair
 
 
@@ -126,29 +135,6 @@ def test_every_importer_takes_a_row_and_what_the_file_does_not_say() -> None:
     assert {row.needs for row in IMPORTERS if row.name != "auto"} == {("row", "options")}
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_the_format_is_told_by_the_columns(tmp_path: Path, name: str) -> None:
-    path = lines(tmp_path / "x.jsonl", GOOD[name])
-    assert detect(path) == name
-    assert load(path, format=name) == load(path)
-    unreadable = tmp_path / "bad-first.jsonl"
-    unreadable.write_bytes(b"{cut\n" + path.read_bytes())
-    assert detect(unreadable) == name
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_no_row_is_of_two_formats(name: str) -> None:
-    """Then the order of files in a folder of code would decide."""
-    for row in GOOD[name]:
-        assert [other.name for other in IMPORTERS if other.name != "auto" and other.extra("matches")(row)] == [name]
-
-
-def test_a_file_that_could_be_two_formats_is_not_guessed(tmp_path: Path) -> None:
-    path = lines(tmp_path / "x.jsonl", [POST | TRL[0]])
-    with pytest.raises(DataError, match=r"trl, shp.*format\.name=NAME"):
-        load(path)
-
-
 def test_a_changed_importer_changes_what_auto_is() -> None:
     """A step whose format is auto has no importer in its identity: the revision of auto stands for all of them."""
     others = [row.revision for row in IMPORTERS if row.name != "auto"]
@@ -240,9 +226,9 @@ def test_a_machine_annotator_without_revision_is_not_reproducible(tmp_path: Path
 def test_unknown_formats_and_options_name_the_nearest(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", HH)
     with pytest.raises(ParamsError, match="Did you mean 'labels'"):
-        import_file(path, Choice("label"))
+        list(import_file(path, Choice("label")))
     with pytest.raises(ParamsError, match="Did you mean 'license'"):
-        import_file(path, licence="MIT")
+        list(import_file(path, licence="MIT"))
 
 
 # --- bad lines
@@ -288,9 +274,21 @@ def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_no_fault(tmp_pa
 
 
 def test_named_columns_may_be_ignored(tmp_path: Path) -> None:
-    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "id": 1}])
+    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "system": "Be brief."}])
     assert len(load(path)[1]) == 1
-    assert len(load(path, ignore_columns=("id",))[0]) == 1
+    assert len(load(path, ignore_columns=("system",))[0]) == 1
+    message = {"role": "assistant", "content": "Yes", "mood": "good"}
+    path = lines(tmp_path / "m.jsonl", [{"prompt": "Hi", "chosen": [message], "rejected": chat("Hi", "No")[1:]}])
+    assert [q.field for q in load(path)[1]] == ["chosen[0].mood"]
+    assert len(load(path, ignore_columns=("mood",))[0]) == 1
+
+
+def test_columns_of_no_meaning_are_left_aside_and_counted(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", [{**TRL[0], "id": 1}, {**TRL[0], "prompt": "Ho", "id": 2, "source": "x"}])
+    about = About()
+    assert len(list(import_one(path, "x", AUTO, Options(), Limits(), about))) == 2
+    assert about.left_aside == {"id": 2, "source": 1}
+    assert about.format == "trl"
 
 
 # --- bad files
@@ -301,12 +299,12 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     rows = 0
     for fmt, good in GOOD.items():
         mixed = [*good, *(row for name, row, _, _ in BAD_ROWS if name == fmt)]
-        lines(tmp_path / fmt / "x.jsonl", mixed)
-        rows += len(mixed)
+        records, bad = load(lines(tmp_path / fmt / "x.jsonl", mixed), format=fmt)
+        assert (len(records), len(records) + len(bad)) == (len(good), len(mixed))
+        rows += len(good)
+        lines(tmp_path / fmt / "x.jsonl", good)
     records, bad = load(tmp_path)
-    assert len(records) + len(bad) == rows
-    assert len(records) == sum(map(len, GOOD.values()))
-    assert [q.file for q in bad] == sorted(q.file for q in bad)
+    assert (len(records), bad) == (rows, [])
 
 
 def test_a_folder_is_read_in_sorted_order_and_pattern_selects(tmp_path: Path) -> None:
@@ -344,14 +342,6 @@ def test_files_that_cannot_be_read_as_a_whole_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtifactError, match="no usable file"):
         load(tmp_path / "empty")
-
-
-@pytest.mark.parametrize("content", ['{"question": "x", "answer": "y"}', "", "no json at all"])
-def test_an_unknown_format_lists_the_known_ones(tmp_path: Path, content: str) -> None:
-    path = write(tmp_path / "x.jsonl", content.encode())
-    with pytest.raises(DataError, match="not recognised") as caught:
-        load(path)
-    assert all(f"{name}:" in str(caught.value) for name in GOOD)
 
 
 # --- real files

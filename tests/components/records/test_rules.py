@@ -175,6 +175,7 @@ BROKEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         (changed("provenance.license", ""), "provenance.license"),
         (changed("annotator.id", ""), "annotator.id"),
     ],
+    "created_at_is_iso_8601": [(changed("provenance.created_at", "yesterday"), "provenance.created_at")],
     "machine_annotator_reproducible": [
         (record(annotator={**MACHINE, "revision": ""}), "annotator.revision"),
         (record(annotator={"id": "judge", "kind": "llm", "revision": "1"}), "annotator.instructions_rev"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.contract import Input
-from components.errors import ArtifactError
+from components.errors import ArtifactError, DataError
 from components.records import write_lines
 from components.records.samples import read_samples
 from components.records.scores import read_sample_scores
@@ -52,7 +52,7 @@ def test_a_sample_without_a_score_is_named(tmp_path: Path):
 def test_a_score_that_is_no_number_is_refused_with_its_line(tmp_path: Path, value: Any):
     given = scores(tmp_path / "scores")
     (given.path / "scores.jsonl").write_text(json.dumps({**ROW, "prompt_key": "k", "score": value}) + "\n")
-    with pytest.raises(ArtifactError, match=r"scores\.jsonl:1: score is no number"):
+    with pytest.raises(DataError, match=r"scores\.jsonl:1: (score is no number|not a JSON line .NaN is not JSON)"):
         read_sample_scores(given, "id")
 
 

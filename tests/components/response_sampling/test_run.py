@@ -9,7 +9,7 @@ import pytest
 
 from components.contract import Record, run_component
 from components.errors import ParamsError, RecordError, WiringError
-from components.records import make_record, prompt_key, prompt_share, simple_task, text_candidate, write_records
+from components.records import Groups, make_record, prompt_key, simple_task, text_candidate, write_records
 from tests.tiny import save_tiny_policy, tiny_tokenizer
 
 TEXTS = [f"please write a short answer about fox {i}" for i in range(30)]
@@ -55,7 +55,7 @@ def run(
 def test_every_prompt_that_is_not_held_out_is_sampled_once(policy: Path, tmp_path: Path) -> None:
     """Two records of a prompt are one prompt; held-out prompts are not sampled, and counted."""
     rows, summary, record = run(policy, feedback(tmp_path / "f", TEXTS), tmp_path / "s", n_prompts=0, held_out=0.4)
-    shares = {prompt_key(m): prompt_share(m) for m in ([{"role": "user", "content": text}] for text in TEXTS)}
+    shares = {prompt_key(m): Groups([]).share(m) for m in ([{"role": "user", "content": text}] for text in TEXTS)}
     kept = {key for key, share in shares.items() if share >= 0.4}
     assert 0 < len(kept) < 30
     assert {row["prompt_key"] for row in rows} == kept

@@ -11,9 +11,9 @@ from components.contract import run_component
 from components.contract.params import Choice, build
 from components.errors import ParamsError
 from components.records import validate
-from components.records.importers import import_file
 from components.simulated_feedback.params import Params
 from components.simulation.world import parse
+from tests.components.records.importing import import_file
 
 SURE = {"size": 3, "careless": 0, "rationality": 1e6, "lapse": 0.0, "position_bias": 0.0, "length_bias": 0.0}
 

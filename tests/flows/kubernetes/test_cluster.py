@@ -337,7 +337,7 @@ def test_one_step_without_prefect(project: Path, lab: Lab, namespace: str) -> No
     assert "its input simulated_feedback.raw has not been made" in too_early.stderr
     for step in ("simulated_feedback", "human_feedback"):
         said = preflow(project, "k8s", "submit", "align", step, "--cluster", "lab", env=_registry()).stdout
-        assert f"{step}@1" in said
+        assert f"{step}@" in said
     assert (project / "artifacts/align/human_feedback/feedback.record.json").is_file()
     assert not (project / "artifacts/align/human_feedback/feedback").exists(), "the data stays in the remote"
 
