@@ -58,8 +58,9 @@ def check_base(graph: Graph, params: Mapping[str, Any]) -> None:
     check_lengths(graph, params, base_positions(params))
 
 
-def check_held_out(params: Mapping[str, Any]) -> None:
+def check_held_out(graph: Graph, params: Mapping[str, Any]) -> None:
     """What curation keeps for validation and test, no step before it may sample or learn from. Raises ParamsError."""
+    asked = {node.section for node in graph.nodes.values()}
     curation = params.get("feedback_curation", {})
     kept = [curation.get(name) for name in ("validation", "test")]
     if not all(isinstance(share, (int, float)) for share in kept):
@@ -71,7 +72,7 @@ def check_held_out(params: Mapping[str, Any]) -> None:
     )
     for name, section in before.items():
         share = section.get("held_out")
-        if isinstance(share, (int, float)) and share < needed - 1e-9:
+        if name in asked and isinstance(share, (int, float)) and share < needed - 1e-9:
             raise ParamsError(
                 f"params.{name}.held_out: prompts that curation keeps for validation and test would be used before "
                 f"(got {share}, feedback_curation.validation + test = {needed:g}). Set {name}.held_out={needed:g} or "

@@ -97,6 +97,7 @@ class Settings:
                     "judge: FOLDER into a file of flows/profiles."
                 )
         check_base(graph, self.params)
+        check_held_out(graph, self.params)
         return graph, last
 
 
@@ -140,7 +141,6 @@ def load_settings(
         if section in readers:
             build(load_params_class(load_spec(readers[section])), values, f"params.{section}")
     pinned = pin_revision(params)
-    check_held_out(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,

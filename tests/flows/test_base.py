@@ -11,6 +11,7 @@ from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError
 from flows.base import check_base, check_held_out, describe_base, pin_revision
 from flows.catalogue import flow_graph
+from flows.profile import Layout
 
 GRAPH = flow_graph("align")[0]
 # a folder of files stands for the model: what is asked here is read from config.json and the headers of the weights
@@ -103,12 +104,15 @@ def test_what_is_kept_for_a_test_is_kept_by_every_step_before_it() -> None:
     sections = {"feedback_curation": {"validation": 0.1, "test": 0.1}, "response_sampling": {"held_out": 0.2}}
     tiny = params("tiny", **sections)
     tiny["base_model"]["held_out"] = 0.2
-    check_held_out(tiny)
+    check_held_out(GRAPH, tiny)
     tiny["feedback_curation"]["test"] = 0.4
     with pytest.raises(ParamsError, match=r"params.response_sampling.held_out: .*\(got 0.2, .* = 0.5\)"):
-        check_held_out(tiny)
+        check_held_out(GRAPH, tiny)
+    check_held_out(
+        flow_graph("align", Layout(feedback=("human_feedback",)))[0], params("tiny", **sections)
+    )  # asks nobody
     tiny["response_sampling"]["held_out"] = 0.5
     with pytest.raises(ParamsError, match=r"params.base_model.held_out: .*Set base_model.held_out=0.5"):
-        check_held_out(tiny)
+        check_held_out(GRAPH, tiny)
     tiny["base_model"]["source"] = "org/released"  # learned elsewhere: nothing is held out of it
-    check_held_out(tiny)
+    check_held_out(GRAPH, tiny)
