@@ -9,7 +9,7 @@ from math import sqrt
 from components.evaluation.words import write
 from components.measures.evidence import Evidence
 from components.measures.take import Results
-from components.statistics import Estimate
+from components.statistics import ENOUGH, Estimate
 
 BETTER, WORSE, UNCLEAR, NONE = "better", "worse", "no clear difference", "no verdict"
 
@@ -24,7 +24,7 @@ class Finding:
 
 def verdict(row: Estimate | None) -> str:
     """What an interval against 0.5 says."""
-    if row is None or row["ci_low"] is None or row["ci_high"] is None:
+    if row is None or row["ci_low"] is None or row["ci_high"] is None or row["n"] < ENOUGH:
         return NONE
     return BETTER if row["ci_low"] > 0.5 else WORSE if row["ci_high"] < 0.5 else UNCLEAR
 
@@ -36,7 +36,7 @@ def detectable(n: int) -> float:
 
 def findings(evidence: Evidence, results: Results) -> list[Finding]:
     """Warnings first."""
-    checks = (_contamination, _outside, _length, _disagreement, _baselines, _answers, _size, _tokens)
+    checks = (_contamination, _outside, _length, _disagreement, _baselines, _answers, _size, _tokens, _witnesses)
     found = [finding for check in checks for finding in check(evidence, results)]
     return sorted(found, key=lambda finding: finding.level != "warn")
 
@@ -126,6 +126,11 @@ def _answers(evidence: Evidence, results: Results) -> Iterator[Finding]:
         )
     if evidence.systems["candidate"].policy == evidence.systems["reference"].policy:
         yield Finding("note", "Candidate and reference are the same policy.")
+
+
+def _witnesses(evidence: Evidence, results: Results) -> Iterator[Finding]:
+    for witness in evidence.witnesses:
+        yield from (Finding("warn", sentence) for sentence in witness.warnings)
 
 
 def _size(evidence: Evidence, results: Results) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from components.evaluation.params import Params
 from components.evaluation.scores import Row, Scores, compared
 from components.evaluation.testset import HeldOut
 from components.evaluation.verdicts import Verdicts
+from components.judges.served import is_another
 from components.measures.evidence import Answers, Ranked, Testimony, Values
 from components.preference_models.witness import Text, TextPair
 from components.simulation.truth import KnownTruth
@@ -101,7 +102,17 @@ def judge(given: Given) -> Testimony:
     results = {item.opponent: item.results(candidate, given.params.rule) for item in given.verdicts}
     ordered = {name: results[name] for name in given.systems if name in results}
     wins = {name: [result.p_a for result in found] for name, found in ordered.items()}
-    return Testimony("judge", "judge", gives, wins, judged=ordered)
+    return Testimony("judge", "judge", gives, wins, judged=ordered, warnings=_other_judges(given.verdicts))
+
+
+def _other_judges(verdicts: Sequence[Verdicts]) -> list[str]:
+    """A sentence for each model that answered in the name of another."""
+    pairs = {(item.judge["id"], served) for item in verdicts for served in item.judge.get("served_models", ())}
+    return [
+        f"Asked was the judge {asked}; some verdicts are those of {served}, as the endpoint says."
+        for asked, served in sorted(pairs)
+        if is_another(asked, served)
+    ]
 
 
 def gold(given: Given) -> Testimony | None:

@@ -15,6 +15,8 @@ from components.records import Record, make_record, validate
 from components.votes.ballots import BESIDE, COMPARING, Decision, Vote, votes
 from components.votes.table import AGGREGATIONS
 
+NOBODY = frozenset({"", "unknown"})
+"""Ids of annotators that do not say who it was; `unknown` is what imports write where nobody is named."""
 CODE = load_spec("feedback_curation").ref
 """What made a consensus, as its record says."""
 
@@ -54,15 +56,25 @@ Place = tuple[str, tuple[str, ...]]  # (group of annotators, comparison)
 
 
 def _polls(records: Iterable[Record], params: Aggregation, left_out: Counter[str]) -> dict[Place, list[Vote]]:
-    """The votes of a group on a comparison, in order of first appearance; skips are counted."""
+    """The votes of a group on a comparison, in order of first appearance; skips are counted.
+
+    One annotator counts once per comparison, by the first vote, as in the study of agreement; repeats are counted.
+    An annotator without a name is nobody in particular: such votes may be those of as many people.
+    """
     polls: dict[Place, list[Vote]] = defaultdict(list)
     for vote in votes(records):
         poll = polls[vote.kind if params.groups == "kind" else "all", vote.key]
         if vote.outcome == "skip":
             left_out["skipped vote"] += 1
+        elif vote.annotator not in NOBODY and any(_who(vote) == _who(other) for other in poll):
+            left_out["repeated vote of an annotator"] += 1
         else:
             poll.append(vote)
     return {place: poll for place, poll in polls.items() if poll}
+
+
+def _who(vote: Vote) -> tuple[str, str]:
+    return vote.kind, vote.annotator
 
 
 def _decide(polls: Mapping[Place, list[Vote]], params: Aggregation) -> dict[Place, Decision]:

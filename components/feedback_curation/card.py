@@ -64,6 +64,8 @@ def estimate_text(value: Mapping[str, Any] | None) -> str:
     """`0.612 (0.590 to 0.634, n 2,345)`, or a dash where there is nothing to estimate."""
     if value is None or value["value"] is None:
         return "–"
+    if value["ci_low"] is None:
+        return f"{value['value']:.3f} (interval unknown, n {value['n']:,})"
     return f"{value['value']:.3f} ({value['ci_low']:.3f} to {value['ci_high']:.3f}, n {value['n']:,})"
 
 

@@ -118,9 +118,9 @@ def refuse_long(gated: Gated, tokens: Tokens, max_length: int) -> None:
 
 
 def length_summary(lengths: Sequence[int]) -> dict[str, int]:
-    """Count, quantiles (nearest rank) and maximum of row lengths."""
+    """Count, maximum and quantiles of row lengths: the smallest that a share of q does not exceed (nearest rank)."""
     ordered = sorted(lengths)
     if not ordered:
         return {"rows": 0}
-    at = {f"p{q}": ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 90, 99)}
+    at = {f"p{q}": ordered[-(-len(ordered) * q // 100) - 1] for q in (50, 90, 99)}
     return {"rows": len(ordered), **at, "max": ordered[-1], "total": sum(ordered)}

@@ -147,13 +147,14 @@ def _read(response: httpx.Response) -> Completion:
     try:
         body = response.json()
         choice = body["choices"][0]
-        text = choice["message"]["content"]
+        message, finish = choice["message"], str(choice.get("finish_reason") or "")
+        text = _text(message["content"])
         usage = body.get("usage") or {}
-        if not (text is None or isinstance(text, str)):
-            raise TypeError(f"content is {type(text).__name__}")
+        refused = "content_filter" if finish == "content_filter" else "refusal" if message.get("refusal") else ""
         return Completion(
-            text=(text or "").encode("utf-8", "replace").decode("utf-8"),  # no lone surrogates in our files
-            finish=str(choice.get("finish_reason") or ""),
+            text=text.encode("utf-8", "replace").decode("utf-8"),  # no lone surrogates in our files
+            finish=finish,
+            refused="" if text.strip() else refused,
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
             model=str(body.get("model") or ""),
@@ -161,6 +162,15 @@ def _read(response: httpx.Response) -> Completion:
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _Retryable(f"HTTP 200, but no chat completion ({type(error).__name__}: {error})") from None
+
+
+def _text(content: Any) -> str:
+    """The text of an answer, also where it comes in parts; parts of other kinds (reasoning, for one) are no answer."""
+    if isinstance(content, list):
+        return "".join(str(part["text"]) for part in content if part["type"] in ("text", "output_text"))
+    if not (content is None or isinstance(content, str)):
+        raise TypeError(f"content is {type(content).__name__}")
+    return content or ""
 
 
 def _logprobs(said: Any) -> list[dict[str, Any]] | None:

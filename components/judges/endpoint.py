@@ -13,6 +13,7 @@ from components.errors import ParamsError
 from components.judges.asker import Completion, Question
 from components.judges.cache import AnswerCache, cache_key
 from components.judges.client import ChatClient, read_key
+from components.judges.served import check_served
 
 if TYPE_CHECKING:  # the row that opens this
     from components.judges.kinds import Endpoint
@@ -54,6 +55,7 @@ class EndpointAsker:
             pool.shutdown(cancel_futures=True)
             client.close()
             self._cache.flush()
+        check_served(p.model, completions.values(), p.other_models)
         return [completions[key] for key in keys]
 
     def _body(self, question: Question) -> dict[str, Any]:

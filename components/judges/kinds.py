@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from components.contract.params import EXECUTION
-from components.contract.ranges import Count, NonNegative, Positive, Whole
+from components.contract.ranges import Count, NonNegative, Positive, Share, Whole
 from components.contract.run import Input
 from components.errors import ParamsError
 from components.judges.contract import PromptContract
@@ -41,6 +41,9 @@ class Endpoint:
     request: dict[str, Any] = field(default_factory=dict)
     """Further fields of the request body; null removes one. For models that want it:
     {max_tokens: null, max_completion_tokens: 4096}."""
+    other_models: Share = field(default=0.0, metadata=EXECUTION)
+    """Largest share of answers that may come from another model than `model`, by the name that the endpoint states; a
+    snapshot of it (a date behind the name) is no other."""
     retries: Whole = field(default=5, metadata=EXECUTION)
     """How often a request is repeated after HTTP 429, 5xx, a timeout or a lost connection."""
     concurrency: Count = field(default=8, metadata=EXECUTION)

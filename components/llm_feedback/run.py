@@ -14,6 +14,7 @@ from typing import Any
 from components.contract import Inputs, Metrics, Outputs
 from components.errors import ParamsError, RecordError
 from components.judges import SOURCES, Judge, open_judge
+from components.judges.served import is_another
 from components.llm_feedback.asked import Asked, Case
 from components.llm_feedback.completions import ask_completions
 from components.llm_feedback.pairs import ask_pairs
@@ -66,7 +67,7 @@ def _records(
                     sample_record(
                         case.candidates,
                         settled.judgments,
-                        judge.annotator(case.item),
+                        _annotator(judge, case),
                         provenance,
                         context=params.contract.context(),
                         n_retries=sum(reply.n_retries for reply in case.replies),
@@ -75,6 +76,13 @@ def _records(
             except RecordError as error:  # an empty answer is compared, but it is nothing to learn from
                 quarantine.append(case.of.quarantined(error.rule, error.field, str(error)))
     return records, quarantine, counts
+
+
+def _annotator(judge: Judge[Any, Any], case: Case) -> dict[str, Any]:
+    """Who judged. Where another model answered than was asked, that one's name is the revision."""
+    who = judge.annotator(case.item)
+    others = sorted({reply.served_model for reply in case.replies if is_another(who["id"], reply.served_model)})
+    return {**who, "revision": " + ".join(others)} if others else who
 
 
 def _refuse_silence(cases: Sequence[Case]) -> None:
@@ -94,7 +102,7 @@ def _write_verdicts(asked: Asked, judge: Judge[Any, Any], params: Params, inputs
     folder, against = outputs["verdicts"], inputs.get("against")
     write_lines(folder / "verdicts.jsonl", asked.verdicts)
     summary: Mapping[str, Any] = {
-        "judge": {**judge.who(), "contract": params.contract.ref},
+        "judge": {**judge.who(), "contract": params.contract.ref, "served_models": asked.served_models},
         "samples": inputs["samples"].id,
         "against": against.id if against else None,
         **asked.stats,

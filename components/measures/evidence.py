@@ -139,6 +139,8 @@ class Testimony:
     judged: Mapping[str, Sequence[PairResult]] = field(default_factory=dict)
     """both orders, by opponent"""
     missing: str = ""
+    warnings: Sequence[str] = ()
+    """what a reader must know of it, as sentences"""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.preference_models.readings import probability
 from components.records import Comparison, prompt_key
 from components.statistics import (
+    ENOUGH,
     Estimate,
     accuracy_strict_and_tie_half,
     bag_of_words_baseline,
@@ -85,7 +86,8 @@ def _cosine(a: Array, b: Array) -> float | None:
 def _slices(items: Sequence[Comparison], logits: Array, clusters: Sequence[str]) -> dict[str, Estimate]:
     """Tie-half accuracy by source, by kind of annotator, and by whether the longer completion was preferred.
 
-    Of several sources the worst one is repeated under its own name, so that a gate can hold it to a bound.
+    Of several sources of at least `ENOUGH` comparisons the worst one is repeated under its own name, so that a gate can
+    hold it to a bound: a handful decides nothing.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, item in enumerate(items):
@@ -99,7 +101,9 @@ def _slices(items: Sequence[Comparison], logits: Array, clusters: Sequence[str])
         )["tie_half"]
         for name, rows in sorted(groups.items())
     }
-    sources = [value for name, value in found.items() if name.startswith("accuracy_tie_half/source=")]
+    sources = [
+        value for name, value in found.items() if name.startswith("accuracy_tie_half/source=") and value["n"] >= ENOUGH
+    ]
     if len(sources) > 1:
         found["accuracy_tie_half/worst_source"] = min(sources, key=lambda value: value["value"] or 0.0)
     return found

@@ -8,9 +8,21 @@ of single steps and the evaluation report call the same functions with the same 
 from components.statistics.accuracy import Accuracy, accuracy_strict_and_tie_half
 from components.statistics.baselines import bag_of_words_baseline, length_baseline
 from components.statistics.calibration import both_directions, brier, ece
-from components.statistics.intervals import Bootstrap, Estimate, estimate, point, undefined, weigh, wilson
+from components.statistics.intervals import (
+    ENOUGH,
+    ROUNDING,
+    Bootstrap,
+    Estimate,
+    estimate,
+    point,
+    undefined,
+    weigh,
+    wilson,
+)
 
 __all__ = [
+    "ENOUGH",
+    "ROUNDING",
     "Accuracy",
     "Bootstrap",
     "Estimate",

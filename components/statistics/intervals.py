@@ -17,6 +17,9 @@ Clusters = Sequence[Any]
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights of the clusters [B, C] (how often each was drawn) -> the statistic of every draw [B]."""
 
+ENOUGH = 30
+"""Rows below which a group is shown, and decides nothing: no gate, no finding, no worst of several."""
+ROUNDING = 1e-12
 _CHUNK = 4_000_000  # weights held in memory at once
 
 
@@ -33,7 +36,8 @@ def weigh(weights: NDArray[np.float64], values: ArrayLike) -> NDArray[np.float64
 class Estimate(TypedDict):
     """A value over `n` rows with its two-sided 95 % interval.
 
-    A bound is None where the data cannot tell (fewer than two clusters); the value is None only in `undefined`.
+    A bound is None where the data cannot tell (fewer than two clusters, no variation); the value is None only in
+    `undefined`.
     """
 
     value: float
@@ -111,12 +115,13 @@ class Bootstrap:
             yield rng.integers(0, clusters, size=(min(step, self.resamples - start), clusters))
 
     def _interval(self, draws: Iterator[np.ndarray], clusters: int) -> tuple[float | None, float | None]:
-        """The percentile interval; (None, None) if a draw leaves the statistic undefined or there is one cluster."""
+        """The percentile interval; (None, None) where the data cannot tell: one cluster, a draw that leaves the
+        statistic undefined, or draws that are all alike (nothing but ties), which would claim certainty."""
         if clusters < 2:
             return None, None
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.concatenate(list(draws))
-        if not np.isfinite(values).all():
+        if not np.isfinite(values).all() or np.ptp(values) <= ROUNDING * max(1.0, abs(values[0])):
             return None, None
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(values, [tail, 1 - tail])

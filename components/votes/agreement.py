@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract.ranges import Whole
-from components.statistics import Estimate, estimate, point, undefined, weigh, wilson
+from components.statistics import ROUNDING, Estimate, estimate, point, undefined, weigh, wilson
 from components.votes.ballots import Ballot, Vote
 from components.votes.table import AGREEMENTS
 
@@ -65,7 +65,10 @@ def krippendorff_alpha(units: Iterable[Unit], *, seed: Whole = 0) -> Estimate:
         weights = rng.multinomial(len(table), share, size=min(step, RESAMPLES - start)).astype(np.float64)
         drawn.append(_alpha(weigh(weights, observed), weigh(weights, table)))
     alphas = np.concatenate(drawn)
-    low, high = np.quantile(alphas[~np.isnan(alphas)], [0.025, 0.975])
+    alphas = alphas[~np.isnan(alphas)]
+    if len(table) < 2 or np.ptp(alphas) <= ROUNDING:  # one item, or all alike: no interval, not one of no width
+        return point(value, len(table))
+    low, high = np.quantile(alphas, [0.025, 0.975])
     return point(value, len(table), float(low), float(high))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import components.evaluation.findings as findings_module
 from components.evaluation import witnesses
 from components.evaluation.examples import example, selections
 from components.evaluation.findings import detectable, findings, verdict
@@ -112,14 +113,16 @@ def test_random_and_selected_examples_stand_apart(html: str) -> None:
     ("low", "high", "said"), [(0.51, 0.6, "better"), (0.4, 0.49, "worse"), (0.45, 0.55, "no clear difference")]
 )
 def test_a_verdict_needs_an_interval_clear_of_half(low: float, high: float, said: str) -> None:
-    assert verdict({"value": 0.5, "n": 9, "ci_low": low, "ci_high": high}) == said
+    assert verdict({"value": 0.5, "n": 30, "ci_low": low, "ci_high": high}) == said
+    assert verdict({"value": 0.5, "n": 29, "ci_low": low, "ci_high": high}) == "no verdict"
 
 
 def test_no_interval_is_no_verdict() -> None:
     assert verdict(None) == verdict({"value": 1.0, "n": 1, "ci_low": None, "ci_high": None}) == "no verdict"
 
 
-def test_scorers_that_differ_are_not_averaged_in_the_headline(tmp_path: Path) -> None:
+def test_scorers_that_differ_are_not_averaged_in_the_headline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings_module, "ENOUGH", 1)  # a small world
     ports = World(tmp_path / "world").only(*ALONE, "scores", "verdicts")
     found = evidence({**ports, "verdicts": ports["verdicts"][:1]}, gold="simulated")
     results = take(found, everything())
@@ -191,6 +194,7 @@ def test_a_fourth_scorer_touches_one_file(tmp_path: Path, monkeypatch: pytest.Mo
         return Testimony("panel", "panel of experts", ("wins", "side_scores", "scores"), wins, scores)
 
     monkeypatch.setattr(witnesses, "READERS", (*witnesses.READERS, panel))
+    monkeypatch.setattr(findings_module, "ENOUGH", 1)  # a small world
     found = evidence(World(tmp_path / "world").ports)
     results: Results = take(found, everything())
     assert results.metrics["win_rate.panel.vs_champion"]["value"] == 1.0

@@ -135,6 +135,16 @@ def test_kinds_are_kept_apart_or_counted_together() -> None:
     assert comparisons([together]).items[0].chosen == "Seven"
 
 
+def test_an_annotator_counts_once_per_comparison_and_nobody_in_particular_each_time() -> None:
+    """Three votes of one person are one, by the first; without a name they may be three people's."""
+    one = [pair("b", annotator="p"), pair("a", annotator="p"), pair("a", annotator="p"), pair("b", annotator="q")]
+    found = aggregate(one, Aggregation(), "r")
+    assert (dict(found.n_votes), found.left_out["repeated vote of an annotator"]) == ({2: 1}, 2)
+    assert found.records[0]["judgments"][0]["outcome"] == "b"
+    unnamed = aggregate([pair("a", annotator="unknown") for _ in range(3)], Aggregation(), "r")
+    assert (dict(unnamed.n_votes), unnamed.left_out["repeated vote of an annotator"]) == ({3: 1}, 0)
+
+
 def test_weights_go_by_kind_and_by_source_and_reach_the_trainer() -> None:
     """human 2, source 'test' 0.5: 2 * 0.5 = 1; llm: 1 * 0.5; a vote's own weight multiplies too."""
     weights = {"human": 2.0, "test": 0.5}

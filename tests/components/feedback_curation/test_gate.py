@@ -139,6 +139,8 @@ def test_a_test_prompt_leaves_room_for_its_answer_and_no_other_prompt_has_to() -
 
 
 def test_length_quantiles_by_nearest_rank() -> None:
-    assert length_summary(list(range(100))) == {"rows": 100, "p50": 50, "p90": 90, "p99": 99, "max": 99, "total": 4950}
+    summary = {"rows": 100, "p50": 50, "p90": 90, "p99": 99, "max": 100, "total": 5050}
+    assert length_summary(list(range(1, 101))) == summary
+    assert length_summary([3, 1]) == {"rows": 2, "p50": 1, "p90": 3, "p99": 3, "max": 3, "total": 4}
     assert length_summary([5]) == {"rows": 1, "p50": 5, "p90": 5, "p99": 5, "max": 5, "total": 5}
     assert length_summary([]) == {"rows": 0}

@@ -20,7 +20,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def says(text: str | None, finish: str = "stop", model: str = "judge-2026") -> Reply:
+def says(text: str | None, finish: str = "stop", model: str = "m-2026-10") -> Reply:
     """A chat completion with this text."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     return Reply({"model": model, "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})

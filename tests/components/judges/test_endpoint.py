@@ -61,7 +61,7 @@ def test_happy_path_asks_both_orders_and_counts_tokens(tmp_path):
     assert [(r.p_a, r.consistent) for r in results] == [(1.0, True)] * 3
     stats = judge_stats(results)
     assert (stats.prompt_tokens, stats.completion_tokens) == (6 * 7, 6 * 3)
-    assert stats.served_models == ("judge-2026",)
+    assert stats.served_models == ("m-2026-10",)
     assert set(endpoint.paths) == {"/v1/chat/completions"}
     assert set(endpoint.keys) == {f"Bearer {KEY}"}
     assert {(r["model"], r["temperature"], r["max_tokens"]) for r in endpoint.requests} == {("m", 0.0, 1024)}
@@ -82,7 +82,7 @@ def test_a_question_is_never_asked_twice(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "n"}, {"temperature": 0.5}, {"max_tokens": 9}, {"model_revision": "2027"}, {"request": {"top_p": 0.5}}],
+    [{"model": "M"}, {"temperature": 0.5}, {"max_tokens": 9}, {"model_revision": "2027"}, {"request": {"top_p": 0.5}}],
 )
 def test_whatever_decides_an_answer_is_part_of_the_key(tmp_path, changes):
     with serve(prefers_good) as endpoint:
@@ -303,7 +303,7 @@ def test_cached_answers_without_verdict_are_not_asked_for_again(tmp_path):
     [
         (says("It is [[A]]", finish="length"), "cut off at max_tokens"),
         (says(""), "the answer is empty"),
-        (says(None, finish="content_filter"), "the answer is empty"),
+        (says(None, finish="content_filter"), "the judge refused the question (content_filter)"),
     ],
 )
 def test_a_cut_off_or_empty_answer_is_no_verdict(tmp_path, reply, reason):

@@ -52,7 +52,7 @@ def test_how_it_is_asked_is_no_part_of_the_identity():
     assert slow != fast
     assert dump(slow, execution=False) == dump(fast, execution=False)
     left = dump(slow).keys() - dump(slow, execution=False).keys()
-    assert left == {"timeout", "retries", "concurrency", "budget_questions", "budget_tokens"}
+    assert left == {"timeout", "retries", "concurrency", "budget_questions", "budget_tokens", "other_models"}
 
 
 @pytest.mark.parametrize("name", [row.name for row in JUDGES])

@@ -119,7 +119,7 @@ def test_every_pair_ends_in_a_record_a_drop_or_quarantine(tmp_path):
     summary = json.loads((tmp_path / "tie" / "summary.json").read_text())
     assert (summary["n_records"], summary["quarantined_by_rule"]) == (3, {"has_parsed_judgment": 1})
     assert summary["by_annotator_kind"] == {"llm": 3}
-    assert summary["served_models"] == ["judge-2026"]
+    assert summary["served_models"] == ["m-2026-10"]
 
 
 def test_every_pair_is_a_line_of_verdicts(tmp_path):
@@ -139,7 +139,7 @@ def test_every_pair_is_a_line_of_verdicts(tmp_path):
     assert (rows[0]["a"], rows[0]["b"]) == ({"samples": me, "sample": 0}, {"samples": me, "sample": 1})
     assert (rows[0]["text_first"], rows[0]["text_second"]) == ("Because.\n[[A]]", "Because.\n[[B]]")
     assert (rows[2]["reason_first"], rows[2]["n_retries"]) == ("no verdict, or contradicting ones, in the answer", 4)
-    assert (rows[0]["served_models"], rows[4]["served_models"]) == (["judge-2026"], [])
+    assert (rows[0]["served_models"], rows[4]["served_models"]) == (["m-2026-10"], [])
     summary = json.loads((tmp_path / "out-verdicts" / "summary.json").read_text())
     assert summary["judge"] == {
         "id": "m",
@@ -147,6 +147,7 @@ def test_every_pair_is_a_line_of_verdicts(tmp_path):
         "revision": "m",
         "temperature": 0.0,
         "contract": "pair_verdict@1",
+        "served_models": ["m-2026-10"],
     }
     assert (summary["samples"], summary["against"]) == (me, None)
     assert (summary["n_pairs"], summary["n_identical"], summary["n_asked"]) == (5, 1, 4)

@@ -36,13 +36,22 @@ def test_accuracy_by_both_conventions_beside_the_baselines() -> None:
     assert found["length_baseline"]["n"] == found["bag_of_words_baseline"]["n"] == 4
 
 
+def test_the_worst_source_is_one_of_those_that_say_enough() -> None:
+    """Of x (30 right) and y (30, half right) and z (29, all wrong) it is y: 29 comparisons decide nothing."""
+    rows = [("x", 1.0)] * 30 + [("y", 1.0)] * 15 + [("y", -1.0)] * 15 + [("z", -1.0)] * 29
+    items = [comparison(i, "good", "bad", source) for i, (source, _) in enumerate(rows)]
+    logits = np.array([logit for _, logit in rows])
+    found = quality(items, Preferences(logits, logits, np.zeros(len(rows))), items)
+    assert found["accuracy_tie_half/source=z"]["value"] == 0.0
+    assert (found["accuracy_tie_half/worst_source"]["value"], found["accuracy_tie_half/worst_source"]["n"]) == (0.5, 30)
+
+
 def test_slices_by_source_annotator_and_length() -> None:
     found = quality(ITEMS, FOUND, ITEMS)
     values = {key.removeprefix("accuracy_tie_half/"): e["value"] for key, e in found.items() if "tie_half/" in key}
     assert values == {
         "source=x": 1.0,
         "source=y": 0.5,
-        "worst_source": 0.5,
         "annotator=human": 0.5,
         "annotator=llm": 0.75,
         "chosen_is=longer": 0.75,

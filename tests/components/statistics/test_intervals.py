@@ -40,9 +40,9 @@ def test_mean_interval_reproduces_the_analytic_standard_error() -> None:
 
 
 def test_ratio_is_sum_over_sum() -> None:
-    """(1 + 4) / (2 + 8) = 0.5, not the mean of ratios; equal ratios leave nothing uncertain."""
+    """(1 + 4) / (2 + 8) = 0.5, not the mean of ratios; equal ratios say nothing of how sure that is."""
     row = BOOT.ratio([1, 4], [2, 8])
-    assert row == {"value": 0.5, "n": 2, "ci_low": 0.5, "ci_high": 0.5}
+    assert row == {"value": 0.5, "n": 2, "ci_low": None, "ci_high": None}
 
 
 def test_votes_of_one_prompt_are_drawn_together() -> None:
@@ -201,3 +201,12 @@ def test_sums_over_clusters_do_not_depend_on_how_the_machine_multiplies_matrices
     ]
     assert said[0][0] == said[1][0]
     assert all(abs(float(rest)) < 1e-9 for _, rest in said)
+
+
+@pytest.mark.parametrize("values", [[0.5] * 40, [3.0] * 40, [0.1 + 0.2] * 40])
+def test_rows_that_are_all_alike_have_no_interval(values: list[float]) -> None:
+    """Forty ties do not prove that the win rate is 50 % to the last digit."""
+    found = Bootstrap(200).mean(values)
+    assert found["value"] == pytest.approx(values[0])
+    assert (found["n"], found["ci_low"], found["ci_high"]) == (40, None, None)
+    assert Bootstrap(200).rate(values if values[0] <= 1 else [1.0] * 40)["n"] == 40
