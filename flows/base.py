@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from components.errors import ParamsError
 from components.model_files.lora import check_folder, check_tiny
-from components.model_files.positions import check_new_tokens, positions
-from components.model_files.revision import find_revision, model_folder
+from components.model_files.positions import config_positions
+from components.model_files.revision import find_revision, known_config, model_folder
+from flows.graph import Graph
+from flows.lengths import Base, check_lengths, describe_lengths
 
 SECTION, TINY = "base_model", "tiny"
 
@@ -27,43 +28,52 @@ def pin_revision(params: dict[str, Any]) -> bool:
     return True
 
 
-def describe_base(params: Mapping[str, Any]) -> str:
-    """Source and revision of the base model in one line; empty for the tiny recipe."""
+def describe_base(graph: Graph, params: Mapping[str, Any]) -> list[str]:
+    """Lines for people: source and revision of the base model, and where its positions shorten rows."""
     base = params.get(SECTION) or {}
-    return "" if base.get("source", TINY) == TINY else f"{base['source']} at revision {base['revision']}"
+    named = [] if base.get("source", TINY) == TINY else [f"base model: {base['source']} at revision {base['revision']}"]
+    shortened = describe_lengths(graph, params, base_positions(params))
+    return named + ([shortened] if shortened else [])
 
 
-def check_base(params: Mapping[str, Any]) -> None:
-    """Check what other sections ask of the base model: positions for answers, layers for LoRA.
+def check_base(graph: Graph, params: Mapping[str, Any]) -> None:
+    """Check what the steps of a flow ask of the base model: layers for LoRA, positions for rows and answers.
 
-    A hub id tells nothing before it is downloaded; then the steps themselves check it before they read data. Raises
-    ParamsError, and ArtifactError for a folder without a readable model.
+    A hub id tells nothing of its layers before it is downloaded: the steps check them before they read data.
+    Raises ParamsError, and ArtifactError for a folder without a readable model.
     """
     base = params.get(SECTION) or {}
     source = base.get("source", TINY)
     folder = None if source == TINY else model_folder(source)
-    limit = (base.get("tiny") or {}).get("context") if source == TINY else positions(folder) if folder else None
-    for where, value in _keys(params, "sampler", "max_new_tokens"):
-        if limit is not None:
-            check_new_tokens(limit, value, where)
-    if source == TINY or folder is not None:
-        _check_lora(params, folder)
+    sections = {node.section: params.get(node.section) or {} for node in graph.nodes.values()}
+    for name, section in sections.items():
+        lora = section.get("lora")
+        if not isinstance(lora, Mapping) or not lora.get("rank") or "targets" not in lora:
+            continue
+        where = f"{name}.lora.targets"
+        has_output = "reference" in section  # that of a policy; a reward model has a head instead
+        if source == TINY:
+            check_tiny(lora["targets"], where, has_output=has_output)
+        elif folder is not None:
+            check_folder(folder, lora["targets"], where, has_output=has_output)
+    check_lengths(graph, params, base_positions(params))
 
 
-def check_held_out(params: Mapping[str, Any]) -> None:
+def check_held_out(graph: Graph, params: Mapping[str, Any]) -> None:
     """What curation keeps for validation and test, no step before it may sample or learn from. Raises ParamsError."""
+    asked = {node.section for node in graph.nodes.values()}
     curation = params.get("feedback_curation", {})
     kept = [curation.get(name) for name in ("validation", "test")]
     if not all(isinstance(share, (int, float)) for share in kept):
         return  # not all is given, or not a number: the section's own check says so
     needed = sum(kept)
-    base = params.get(SECTION, {})
+    base = params.get(SECTION) or {}
     before = {"response_sampling": params.get("response_sampling", {})} | (
         {SECTION: base} if base.get("source", TINY) == TINY else {}
     )
     for name, section in before.items():
         share = section.get("held_out")
-        if isinstance(share, (int, float)) and share < needed - 1e-9:
+        if name in asked and isinstance(share, (int, float)) and share < needed - 1e-9:
             raise ParamsError(
                 f"params.{name}.held_out: prompts that curation keeps for validation and test would be used before "
                 f"(got {share}, feedback_curation.validation + test = {needed:g}). Set {name}.held_out={needed:g} or "
@@ -71,23 +81,15 @@ def check_held_out(params: Mapping[str, Any]) -> None:
             )
 
 
-def _check_lora(params: Mapping[str, Any], folder: Path | None) -> None:
-    """Against the layers of a model's folder, or of the tiny recipe. A section with a reference trains a policy."""
-    ranks = dict(_keys(params, "lora", "rank"))
-    for where, targets in _keys(params, "lora", "targets"):
-        if ranks.get(where.replace(".targets", ".rank"), 0) > 0:
-            if not isinstance(targets, (list, tuple)):
-                raise ParamsError(f"{where}: a list of names (got {targets}). Write [all-linear] or names of layers.")
-            has_output = "reference" in params[where.split(".")[0]]
-            if folder is None:
-                check_tiny(targets, where, has_output=has_output)
-            else:
-                check_folder(folder, targets, where, has_output=has_output)
+def base_positions(params: Mapping[str, Any]) -> Base:
+    """The positions of the base model, as far as they can be known without loading or downloading it.
 
-
-def _keys(params: Mapping[str, Any], block: str, key: str) -> Iterator[tuple[str, Any]]:
-    """(SECTION.block.key, value) of every section that has such a block."""
-    for name, section in params.items():
-        values = section.get(block) if isinstance(section, Mapping) else None
-        if isinstance(values, Mapping) and key in values:
-            yield f"{name}.{block}.{key}", values[key]
+    Raises ArtifactError for a folder whose config.json cannot be read.
+    """
+    base = params.get(SECTION) or {}
+    source = base.get("source", TINY)
+    if source == TINY:
+        context = (base.get("tiny") or {}).get("context")
+        return Base(context, known=context is not None)
+    config = known_config(source, base.get("revision", ""))
+    return Base(known=False) if config is None else Base(config_positions(config))

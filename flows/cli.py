@@ -64,9 +64,9 @@ def run(
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
-    settings.wire()  # mistakes before anything is started
-    if base := describe_base(settings.params):
-        console.print(f"base model: {base}")
+    graph, _ = settings.wire()  # mistakes before anything is started
+    for line in describe_base(graph, settings.params):
+        console.print(line)
     open_runner(settings)
     with prefect_api():
         from prefect import tags
@@ -112,10 +112,13 @@ def plan(
     """
     load_flow(flow)
     env.prepare()
+    from flows.base import describe_base
     from flows.plan import make_plan
     from flows.settings import load_settings
 
     settings = load_settings(flow, profile, raw, tuple(overrides), runner, cluster, iterations)
+    for line in describe_base(settings.wire()[0], settings.params):
+        console.print(line)
     steps = make_plan(settings).steps
     table = Table(title=f"{flow}: plan, runner {settings.where}", title_justify="left")
     for heading in ("step", "action", "why", "resources"):

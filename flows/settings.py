@@ -82,7 +82,10 @@ class Settings:
         return dict.fromkeys(asking, Graph.external("policy", path))
 
     def wire(self, champion: Handle | None = None) -> tuple[Graph, Node]:
-        """The graph of this run and its last step. Raises WiringError."""
+        """The graph of this run and its last step.
+
+        Raises WiringError, and ParamsError where steps ask for lengths or layers that the models do not have.
+        """
         asked = self.profile
         judges = self.judges()
         layout = Layout(self.raw_feedback(), asked.feedback, asked.witnesses, self.iterations, champion, judges)
@@ -93,6 +96,8 @@ class Settings:
                     f"step {node.name}: its judge is a policy, and the profile names none (got judge ''). Write "
                     "judge: FOLDER into a file of flows/profiles."
                 )
+        check_base(graph, self.params)
+        check_held_out(graph, self.params)
         return graph, last
 
 
@@ -136,8 +141,6 @@ def load_settings(
         if section in readers:
             build(load_params_class(load_spec(readers[section])), values, f"params.{section}")
     pinned = pin_revision(params)
-    check_base(params)
-    check_held_out(params)
     os.environ.setdefault("PREFLOW_DATA_DIR", "../shared/data")
     return Settings(
         flow=flow,

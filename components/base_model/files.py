@@ -19,6 +19,8 @@ PACKED = re.compile(
     r"\.(qweight|qzeros|scales|absmax|quant_map|weight_scale(_inv)?|weight_packed|SCB|_packed)\b|\.quant_state"
 )
 ADAPTED = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer|ia3_l|prompt_embeddings)\b")
+HEAD = re.compile(r"(.+\.)?(v_head|value_head|reward_head|score|classifier|qa_outputs)\.")
+WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "pretrained_model.")
 QUANTIZED = ("quantization_config", "compression_config")
 OWN_FILES = ("quantize_config.json", "quant_config.json", "quantization_config.json")
 
@@ -55,7 +57,7 @@ def _no_config(folder: Path, adapters: list[str]) -> ArtifactError:
 
 def _refuse_quantized(folder: Path, config: Mapping[str, Any]) -> None:
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    named = [part[name] for part in parts for name in QUANTIZED if part.get(name)]
+    named = [part[name] for part in parts for name in QUANTIZED if part.get(name) is not None]
     files = [name for name in OWN_FILES if (folder / name).exists()]
     if named or files:
         found = named[0] if named else files[0]
@@ -77,6 +79,18 @@ def _check_tensors(folder: Path, tensors: Mapping[str, Stored]) -> None:
         raise ArtifactError(
             f"{folder}: holds the tensors of an adapter (got {adapters[0]}). Merge it into the model (peft "
             "merge_and_unload) and save that."
+        )
+    heads = sorted(name for name in tensors if HEAD.match(name))
+    if heads:
+        raise ArtifactError(
+            f"{folder}: holds a head that gives scores, which no language model has (got {heads[0]}). Choose the "
+            "policy that goes with it; if this is the policy, save it without the head."
+        )
+    wrapper = next((start for start in WRAPPERS if any(name.startswith(start) for name in tensors)), None)
+    if wrapper:
+        raise ArtifactError(
+            f"{folder}: the weights were saved with what was wrapped around the model for training (got names that "
+            f"begin with {wrapper}). Save the model inside: accelerator.unwrap_model(model).save_pretrained(FOLDER)."
         )
     for name, tensor in sorted(tensors.items()):
         matrix = len(tensor.shape) >= 2 and name.endswith("weight")

@@ -12,7 +12,14 @@ from components.base_model.conversations import Conversation, Conversations, rea
 from components.base_model.fetch import locate
 from components.base_model.files import check_files, copy_weights, settle_positions
 from components.base_model.params import Params
-from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
+from components.base_model.soundness import (
+    check_causal,
+    check_ends,
+    check_finite,
+    check_kind,
+    check_positions,
+    check_tied,
+)
 from components.base_model.tiny import build_model, language_modeling, probe_of, train_tokenizer
 from components.base_model.tokens import bring_tokenizer, check_vocabulary
 from components.contract import Inputs, Metrics, Outputs
@@ -56,14 +63,15 @@ def _released(params: Params, output: Path) -> Metrics:
     check_vocabulary(last_id + 1, rows, folder, last)
     check_finite(model, folder)
     check_tied(model, folder)
-    check_causal(
-        model, tokenizer(" ".join(PROBES), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id, folder
-    )
+    limit = settle_positions(output, model.config)
+    probe = tokenizer(" ".join(PROBES), add_special_tokens=False)["input_ids"][:limit]
+    check_causal(model, probe, tokenizer.eos_token_id, folder)
+    check_positions(model, probe, folder)
     return {
         "parameters": _parameters(model),
         "vocab_size": len(tokenizer),
         "embedding_rows": rows,
-        "positions": settle_positions(output, model.config),
+        "positions": limit,
         "revision": revision,
         **facts,
     }

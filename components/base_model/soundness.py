@@ -111,3 +111,20 @@ def check_causal(model: Any, ids: list[int], filler: int, folder: Path) -> None:
             f"logits that differ by {gap:.1g}): an encoder, or attention in both directions. It cannot generate: "
             "choose a causal language model."
         )
+
+
+@torch.no_grad()
+def check_positions(model: Any, ids: list[int], folder: Path) -> None:
+    """Raise ArtifactError if the model's own positions of a text are not 0, 1, 2, ..., which rows in a batch are given.
+
+    RoBERTa and its kin begin behind the pad token's id: what is trained here would not be what they answer elsewhere.
+    """
+    row = torch.tensor([ids], device=next(model.parameters()).device)
+    own = model(input_ids=row, use_cache=False).logits.float()
+    given = model(input_ids=row, position_ids=torch.arange(len(ids), device=row.device)[None], use_cache=False).logits
+    gap, spread = float((own - given.float()).abs().max()), float(own.abs().max())
+    if gap > 1e-4 * spread:
+        raise ArtifactError(
+            f"{folder}: the model does not count positions from 0 (got {type(model).__name__}, logits that differ by "
+            f"{gap:.1g}). It is an encoder's kind of model: choose one made to generate."
+        )

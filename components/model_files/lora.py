@@ -18,6 +18,8 @@ TINY_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 def check_names(targets: Collection[str], matrices: Collection[str], where: str) -> None:
     """Raise ParamsError unless every target stands for at least one of the layers `matrices` (dotted names)."""
+    if isinstance(targets, str) or not targets:
+        raise ParamsError(f"{where}: a list of names (got {targets!r}). Write [{ALL_LINEAR}] or names of layers.")
     if tuple(targets) == (ALL_LINEAR,):
         return
     for target in targets:

@@ -2,6 +2,11 @@
 
 A row of prompt and answer may have `row_limit(folder, max_length)` tokens: the parameter, or the model's positions if
 those are fewer. A prompt to be answered leaves room for all of `max_new_tokens` within the positions.
+
+What the config names is the limit of every kind of model: beyond it one with learned positions has no vector
+(IndexError), and one with rotary positions answers in a way that nobody trained, without a word. Who knows better
+writes a larger number into config.json. Where distance alone counts (ALiBi), or there is a state in place of positions,
+there is no limit.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ NAMES = (
     "max_target_positions",  # decoders of speech and text
     "max_decoder_position_embeddings",
     "n_ctx",
+    "model_max_length",  # Kimi Linear, Bailing
 )
 MOVING = ("dynamic", "longrope")
 """Rotary positions whose frequencies change for a whole batch once its longest row is longer than a given length."""
@@ -44,6 +50,8 @@ def config_positions(config: Mapping[str, Any]) -> int | None:
 
 
 def _named(config: Mapping[str, Any]) -> int | None:
+    if config.get("alibi") is True:  # Falcon; MPT builds its table of distances up to max_seq_len
+        return None
     found = [config[name] for name in NAMES if type(config.get(name)) is int and config[name] > 0]
     return found[0] if found else None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError, PreflowError, first_line
+from components.model_files.weights import read_json
 
 LOOKS_LIKE_A_PATH = ("/", "./", "../", "~", ".\\")
 
@@ -42,6 +44,24 @@ def folder_revision(folder: Path) -> str:
         raise ArtifactError(
             f"{folder}: not all files in it can be read (got {error}). Fetch the model again, or take that file out."
         ) from error
+
+
+def known_config(source: str, revision: str) -> dict[str, Any] | None:
+    """The content of config.json of a folder or hub id; None if the hub's can neither be found nor fetched now.
+
+    Raises ArtifactError for a file that cannot be read.
+    """
+    folder = model_folder(source)
+    if folder is not None:
+        return read_json(folder / "config.json")
+    import httpx
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return read_json(Path(hf_hub_download(source, "config.json", revision=revision or None)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError, httpx.TransportError):
+        return None  # base_model says what is wrong with it
 
 
 def find_revision(source: str) -> str:

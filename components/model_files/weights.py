@@ -59,8 +59,11 @@ def check_file(path: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises ArtifactError if it is another thing, or not JSON."""
     check_file(path)
+    raw = path.read_bytes()
+    if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ArtifactError(f"{path}: begins with a byte order mark (got {raw[:3]!r}). Save it as UTF-8 without one.")
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(raw)
     except ValueError as error:
         raise ArtifactError(f"{path}: is not JSON (got {error}). {AGAIN}.") from error
     if not isinstance(found, dict):
@@ -179,11 +182,18 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
                 )
             found[name] = tensor
     if (folder / INDEX).exists():
-        wrong = [n for n, file in _weight_map(folder / INDEX).items() if n not in found or found[n].file.name != file]
+        named = _weight_map(folder / INDEX)
+        if more := sorted(found.keys() - named.keys()):
+            raise ArtifactError(
+                f"{folder / INDEX}: does not name tensors that its shards hold (got none for {_some(more)}). {AGAIN}."
+            )
+        wrong = [name for name, file in named.items() if name not in found or found[name].file.name != file]
         if wrong:
             raise ArtifactError(
                 f"{folder / INDEX}: names tensors that their shards do not hold (got {_some(sorted(wrong))}). {AGAIN}."
             )
+        if "metadata" not in read_json(folder / INDEX):  # transformers asks for it
+            raise ArtifactError(f'{folder / INDEX}: has no metadata (got weight_map only). Add "metadata": {{}} to it.')
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from components.contract import Record
 from components.errors import ArtifactError, ParamsError
@@ -24,6 +25,8 @@ from components.training.lora_targets import check_targets
 from components.training.params import Compute, Lora
 from components.training.runtime import load_policy
 from components.training.scorer import share_prompts
+from flows.base import check_base, describe_base
+from flows.catalogue import flow_graph
 from tests.components.base_model.brought import bring
 
 Brought = tuple[Path, Record]
@@ -275,3 +278,25 @@ def test_prompts_are_shared_only_where_the_numbers_stay_the_same(
 
 def test_no_4d_mask_has_no_limit(policy: Any) -> None:
     assert row_limit(policy("no_4d_mask")[0], 1024) == 1024
+
+
+def test_learned_positions_and_plain_are_told_at_plan_time(made: Any) -> None:
+    """Nothing has run: rows of every step are limited to 256, longer answers and foreign layers are refused."""
+    graph = flow_graph("align")[0]
+
+    def params(name: str, **sections: Any) -> dict[str, Any]:
+        default = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text(encoding="utf-8"))
+        return {**default, "base_model": {"source": str(made(name)), "revision": "r"}, **sections}
+
+    check_base(graph, params("learned_positions"))
+    assert (
+        "keeps rows of up to 256 and test prompts of up to 192" in describe_base(graph, params("learned_positions"))[1]
+    )
+    with pytest.raises(ParamsError, match=r"^answers.sampler.max_new_tokens: .*\(got 100, room for 64\)"):
+        check_base(graph, params("learned_positions", answers={"sampler": {"max_new_tokens": 100}}))
+    for name, target in (("plain", "no_such_layer"), ("tied", "lm_head")):
+        lora = {"rank": 8, "targets": [target]}
+        with pytest.raises(
+            ParamsError, match=rf"^policy_optimization.lora.targets: .*\(got {target}\). Choose.*q_proj"
+        ):
+            check_base(graph, params(name, policy_optimization={"lora": lora}))

@@ -225,3 +225,26 @@ def test_positions_that_the_config_leaves_to_its_architecture_are_written_in(tmp
     before = (folder / "config.json").read_bytes()
     assert settle_positions(folder, None) == 2048
     assert (folder / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["v_head.summary.weight", "score.weight", "model.value_head.bias"])
+def test_a_head_that_gives_scores_is_told_from_the_weights_of_a_policy(tmp_path: Path, name: str) -> None:
+    folder = source(tmp_path)
+    change_tensors(folder, lambda tensors: {**tensors, name: torch.ones(1, 32)})
+    with pytest.raises(ArtifactError, match=rf"source: holds a head that gives scores.*\(got {name}\)"):
+        check_files(folder)
+
+
+@pytest.mark.parametrize("start", ["module.", "_orig_mod.", "pretrained_model."])
+def test_weights_saved_with_what_was_wrapped_around_the_model_are_told(tmp_path: Path, start: str) -> None:
+    folder = source(tmp_path)
+    change_tensors(folder, lambda tensors: {start + name: tensor for name, tensor in tensors.items()})
+    with pytest.raises(ArtifactError, match=rf"wrapped around the model.*begin with {start}\).*unwrap_model"):
+        check_files(folder)
+
+
+def test_names_that_only_look_like_a_head_or_a_wrapper_pass(tmp_path: Path) -> None:
+    folder = source(tmp_path)
+    names = ("model.layers.0.mlp.gate.e_score_correction_bias", "model.module.scores.bias")
+    change_tensors(folder, lambda tensors: {**tensors, **{name: torch.ones(2) for name in names}})
+    check_files(folder)

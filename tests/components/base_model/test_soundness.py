@@ -7,9 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OPTConfig,
+    OPTForCausalLM,
+    RobertaConfig,
+    RobertaForCausalLM,
+)
 
-from components.base_model.soundness import check_causal, check_ends, check_finite, check_kind, check_tied
+from components.base_model.soundness import (
+    check_causal,
+    check_ends,
+    check_finite,
+    check_kind,
+    check_positions,
+    check_tied,
+)
 from components.errors import ArtifactError
 from components.training.runtime import load_model
 from tests.components.base_model.brought import bring, change_json, change_tensors, shard, source
@@ -146,3 +162,16 @@ def test_tied_by_the_config_and_apart_in_the_weights_is_refused(tmp_path: Path) 
     change_tensors(folder, lambda tensors: {**tensors, "lm_head.weight": tensors[embedding] + 1})
     with pytest.raises(ArtifactError, match=r"tie_word_embeddings is true, but.*Set it to false"):
         check_tied(load_model(folder, "x"), folder)
+
+
+def test_positions_that_do_not_begin_at_0_are_refused() -> None:
+    """RoBERTa counts from behind its pad token; a batch is given positions from 0, and other numbers would come out."""
+    size = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    shifted = RobertaForCausalLM(RobertaConfig(**size, intermediate_size=64, is_decoder=True)).eval()
+    check_causal(shifted, IDS, 2, HERE)
+    with pytest.raises(ArtifactError, match=r"does not count positions from 0 \(got RobertaForCausalLM"):
+        check_positions(shifted, IDS, HERE)
+    check_positions(tiny_model(), IDS, HERE)
+    opt = OPTConfig(**size, ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=64)  # its own offset is inside
+    check_positions(OPTForCausalLM(opt).eval(), IDS, HERE)

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import httpx
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from components.artifacts import content_id
 from components.errors import ArtifactError, ParamsError, PreflowError
-from components.model_files.revision import find_revision, folder_revision, model_folder
+from components.model_files.revision import find_revision, folder_revision, known_config, model_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -66,3 +66,22 @@ def test_why_a_hub_id_has_none_is_told(monkeypatch: pytest.MonkeyPatch, error: E
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(model_info=model_info))
     with pytest.raises(PreflowError, match=message):
         find_revision("org/model")
+
+
+def test_the_config_of_a_folder_or_hub_id_is_known_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"n_positions": 8}')
+    assert known_config(str(tmp_path), "") == {"n_positions": 8}
+    asked = []
+
+    def download(*given: str, revision: str | None) -> str:
+        asked.append((*given, revision))
+        return str(tmp_path / "config.json")
+
+    def offline(*_: str, **__: str) -> str:
+        raise LocalEntryNotFoundError("not in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert known_config("org/model", "abc") == {"n_positions": 8}
+    assert asked == [("org/model", "config.json", "abc")]
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    assert known_config("org/model", "abc") is None

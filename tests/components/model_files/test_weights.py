@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.errors import ArtifactError
-from components.model_files.weights import check_file, read_header, stored_tensors, weight_files
+from components.model_files.weights import check_file, read_header, read_json, stored_tensors, weight_files
 
 
 def save(folder: Path, name: str = "model.safetensors", **tensors: torch.Tensor) -> Path:
@@ -19,7 +19,7 @@ def save(folder: Path, name: str = "model.safetensors", **tensors: torch.Tensor)
 
 
 def index(folder: Path, **held: str) -> None:
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": held}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": held}))
 
 
 def test_a_header_says_type_shape_and_end(tmp_path: Path) -> None:
@@ -85,6 +85,26 @@ def test_an_index_without_a_map_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(ArtifactError, match="weight_map must name files"):
         weight_files(tmp_path)
+
+
+def test_an_index_names_all_tensors_and_has_metadata(tmp_path: Path) -> None:
+    """transformers ends in a KeyError without metadata, and would leave out or take what the index does not name."""
+    save(tmp_path, "a.safetensors", a=torch.zeros(2), more=torch.zeros(2))
+    index(tmp_path, a="a.safetensors")
+    with pytest.raises(ArtifactError, match=r"does not name tensors that its shards hold \(got none for more\)"):
+        stored_tensors(tmp_path)
+    whole = '{"weight_map": {"a": "a.safetensors", "more": "a.safetensors"}}'
+    (tmp_path / "model.safetensors.index.json").write_text(whole)
+    with pytest.raises(ArtifactError, match=r'index.json: has no metadata \(got weight_map only\). Add "metadata": {}'):
+        stored_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_told(tmp_path: Path, encoding: str) -> None:
+    """Python reads it; transformers does not, and says that the file is no JSON."""
+    (tmp_path / "config.json").write_text("{}", encoding=encoding)
+    with pytest.raises(ArtifactError, match=r"config.json: begins with a byte order mark .*UTF-8 without one"):
+        read_json(tmp_path / "config.json")
 
 
 def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
