@@ -18,8 +18,7 @@ TINY_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 def check_names(targets: Collection[str], matrices: Collection[str], where: str) -> None:
     """Raise ParamsError unless every target stands for at least one of the layers `matrices` (dotted names)."""
-    if isinstance(targets, str) or not targets:
-        raise ParamsError(f"{where}: a list of names (got {targets!r}). Write [{ALL_LINEAR}] or names of layers.")
+    _check_list(targets, where)
     if tuple(targets) == (ALL_LINEAR,):
         return
     for target in targets:
@@ -29,6 +28,11 @@ def check_names(targets: Collection[str], matrices: Collection[str], where: str)
                 f"{where}: the model has no layer of this name with weights of its own to adapt (got {target}). "
                 f"Choose from {', '.join(known)}, or write [{ALL_LINEAR}]."
             )
+
+
+def _check_list(targets: Collection[str], where: str) -> None:
+    if isinstance(targets, str) or not targets:
+        raise ParamsError(f"{where}: a list of names (got {targets!r}). Write [{ALL_LINEAR}] or names of layers.")
 
 
 def matches(target: str, name: str) -> bool:
@@ -42,6 +46,7 @@ def check_folder(folder: Path, targets: Collection[str], where: str, *, has_outp
     `has_output`: a policy is trained, so embeddings that are the output layer's weights, too, cannot be adapted. The
     model itself may have fewer layers of a name (it is asked again once it is loaded), never others.
     """
+    _check_list(targets, where)
     stored = stored_tensors(folder).items()
     rows = {n.removesuffix(".weight"): t.shape[0] for n, t in stored if n.endswith(".weight") and len(t.shape) == 2}
     tied = _tied(read_json(folder / "config.json"), rows) if has_output else None
@@ -53,6 +58,7 @@ def check_folder(folder: Path, targets: Collection[str], where: str, *, has_outp
 
 def check_tiny(targets: Collection[str], where: str, *, has_output: bool) -> None:
     """The same for the model that base_model makes for source `tiny`, a Llama with tied embeddings."""
+    _check_list(targets, where)
     if has_output:
         check_untied(targets, "model.embed_tokens", "lm_head", where)
         check_untied(targets, "lm_head", "model.embed_tokens", where)
