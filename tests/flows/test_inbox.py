@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from components.errors import ArtifactError, DataError, ParamsError, PreflowError
+from components.errors import ArtifactError, DataError, ParamsError
 from components.records.importers import usable_files
 from flows import cli
-from flows.inbox import Added, add_feedback, announce, reading
+from flows.inbox import Added, add_feedback, reading
 
 GOOD = [{"prompt": f"Question {i}?", "chosen": "yes", "rejected": "no", "id": i} for i in range(3)]
 
@@ -101,11 +104,21 @@ def test_a_missing_file_is_an_error(inbox: Path) -> None:
         add(inbox.parent / "nothing", inbox)
 
 
-def test_a_server_that_was_not_told_is_an_error(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens on port 9; the file is in the inbox all the same, and adding it again is no harm."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    with pytest.raises(PreflowError, match="the file is in inbox, but the Prefect server was not told"):
-        announce(Path("inbox"))
+def test_a_server_that_was_not_told_is_an_error(tmp_path: Path) -> None:
+    """Nothing listens on port 9; the file is in the inbox all the same, and adding it again is no harm.
+
+    In a process of its own: Prefect reads the address once.
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", "from pathlib import Path; from flows.inbox import announce; announce(Path('inbox'))"],
+        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert told.returncode != 0
+    assert "the file is in inbox, but the Prefect server was not told" in told.stderr
 
 
 def test_names_are_printed_as_they_are(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,9 @@ def test_two_shares_give_the_policy_that_one_process_gives(two: Path, name: str)
     for rank in (0, 1):
         metrics = json.loads((two / f"{name}-{rank}.json").read_text())
         for key, value in made.metrics.items():
+            if isinstance(value, dict):  # an estimate; a bound that is not known is None in both
+                assert {name: metrics[key][name] is None for name in value} == {n: v is None for n, v in value.items()}
+                value, metrics[key] = ({n: v for n, v in one.items() if v is not None} for one in (value, metrics[key]))
             assert metrics[key] == pytest.approx(value, rel=1e-4, abs=1e-4), key
 
 

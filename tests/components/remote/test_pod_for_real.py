@@ -69,7 +69,7 @@ def test_pods_that_share_no_disk_make_what_a_laptop_makes(remote: Remote, tmp_pa
     assert local.outputs == {"feedback": feedback}
     assert remote._at.read(f"preflow/records/{local.identity}.json") == (here / "feedback.record.json").read_bytes()
     again = _run(*second, home=tmp_path / "pod3")
-    assert again.stdout.startswith(f"done before: human_feedback@1 {local.identity}")
+    assert again.stdout.startswith(f"done before: human_feedback@2 {local.identity}")
 
 
 TERMINATED = """
